@@ -1,0 +1,1 @@
+"""What stock, reservations and events are, and which moves are legal: pure, no I/O."""

@@ -1,0 +1,1 @@
+"""The hot store: Redis, its scripts, and the connection they travel on."""

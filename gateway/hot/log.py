@@ -1,0 +1,46 @@
+"""The log of a shard as the flusher and the opening read it: entries in order, each checked against the chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.domain.event import Event, is_chained, parse_events
+from gateway.hot.shard import Shard
+
+
+class ChainBroken(Exception):
+    """The log does not continue the history it should: a gap, a foreign digest, or an entry that is not one of ours."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one script call wrote: its events, the seq it ends at, and its digest."""
+
+    seq: int
+    payload: str
+    digest: str
+    events: list[Event]
+
+
+async def read_entries(shard: Shard, after_seq: int, previous_digest: str, count: int, *, generation_log: str = "") -> list[Entry]:
+    """At most `count` entries after the given seq, each verified to follow the one before.
+
+    Raises ChainBroken, HotStoreUnavailable, and EntryInvalid for an entry that this version can not read.
+    """
+    key = generation_log or shard.keys.log
+    rows = await shard.ask("XRANGE", key, f"({after_seq}-0", "+", "COUNT", count)
+    assert isinstance(rows, list)
+    entries: list[Entry] = []
+    for id, fields in rows:
+        seq = int(id.split("-", 1)[0])
+        if len(fields) != 4 or fields[0] != "e" or fields[2] != "d":
+            raise ChainBroken(f"entry {id} is not one of ours")
+        payload, digest = fields[1], fields[3]
+        if not is_chained(previous_digest, payload, digest):
+            raise ChainBroken(f"entry {id} does not follow the digest {previous_digest}")
+        events = parse_events(payload)
+        if events[0].seq != after_seq + 1 or events[-1].seq != seq:
+            raise ChainBroken(f"entry {id} begins at {events[0].seq}, but {after_seq} came before")
+        entries.append(Entry(seq, payload, digest, events))
+        after_seq, previous_digest = seq, digest
+    return entries

@@ -1,0 +1,186 @@
+"""One shard of the hot store: calls its scripts, tells what their outcome is, and never sends again what does not know itself.
+
+A script call ends in one of these ways: a reply (whose status says what happened), `NotApplied` (certainly nothing happened) or
+`Unknown` (it may have happened). The table of signals is in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.domain.errors import Corrupt, HotStoreUnavailable, Overloaded, ShardRecovering
+from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
+from gateway.hot.keys import Keys
+from gateway.hot.scripts import Script, Scripts
+
+#: Error words with which a server refuses a command before it runs.
+NOT_RUN = frozenset(
+    "OOM MISCONF NOREPLICAS READONLY LOADING MASTERDOWN CLUSTERDOWN TRYAGAIN BUSY MOVED ASK NOAUTH NOPERM".split()
+)
+#: Of those, the ones after which this connection is no use any more.
+DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
+
+
+class Answer(NamedTuple):
+    """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock."""
+
+    status: str
+    fields: list[str]
+    now_ms: int
+    checkpoint: int
+
+
+@dataclass(slots=True)
+class Limits:
+    """Bounds of one call. Times in ms."""
+
+    command_timeout_ms: int
+    resend_max: int
+    backlog_max: int
+
+
+class Shard:
+    """The scripts of one shard under one epoch."""
+
+    def __init__(self, link: Link, scripts: Scripts, limits: Limits, *, prefix: str, number: int) -> None:
+        self.link = link
+        self.scripts = scripts
+        self.number = number
+        self.prefix = prefix
+        self.keys = Keys(prefix, number, 0)
+        self.epoch = 0
+        self.lineage = ""
+        self.is_open = False
+        self.checkpoint = 0
+        self._limits = limits
+        self._nonce = 0
+        self._clock_offset_ms = 0.0  # Redis' clock minus the loop's; 0 = not learned yet
+        self._loop = asyncio.get_running_loop()
+        self.closed = asyncio.Event()
+
+    def open_under(self, epoch: int, generation: int, lineage: str, checkpoint: int) -> None:
+        """Calls are answered again, under this epoch."""
+        self.keys = Keys(self.prefix, self.number, generation)
+        self.epoch, self.lineage, self.checkpoint = epoch, lineage, checkpoint
+        self.is_open = True
+        self.closed.clear()
+
+    def close(self) -> None:
+        """Calls are refused until the shard is opened again."""
+        self.is_open = False
+        self.closed.set()
+
+    def now_ms(self) -> int:
+        """About what Redis' clock says now; for bounds, never for deciding who holds what."""
+        return int(self._loop.time() * 1000 + self._clock_offset_ms)
+
+    async def run(
+        self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0
+    ) -> Answer:
+        """The script has run once, or its repetition was recognised. `within_ms`: not applied when it waits longer.
+
+        Raises:
+            ShardRecovering: the shard is closed; nothing happened.
+            Overloaded: too much is under way, or the time was over; nothing happened.
+            HotStoreUnavailable: Redis does not answer; the error's outcome tells whether it may have happened.
+            Corrupt: the script broke off while writing; the shard is poisoned and closed.
+        """
+        limits = self._limits
+        script = self.scripts[name]
+        give_up_s = self._loop.time() + (within_ms or limits.command_timeout_ms) / 1000
+        sent = 0
+        while True:
+            if not self.is_open:
+                raise ShardRecovering(outcome="unknown" if sent else "not_applied")
+            if self.link.lineage != self.lineage:
+                self.close()
+                continue
+            self._nonce += 1
+            nonce = str(self._nonce)
+            late_ms = int(give_up_s * 1000 + self._clock_offset_ms) if self._clock_offset_ms else 0
+            own = self.keys
+            try:
+                reply = await self.link.call(
+                    "EVALSHA",
+                    script.sha,
+                    3 + len(keys),
+                    own.meta,
+                    own.log,
+                    own.due,
+                    *keys,
+                    nonce,
+                    self.epoch,
+                    late_ms,
+                    limits.backlog_max,
+                    *arguments,
+                )
+            except ReplyError as problem:
+                await self._settle_error(problem, script, is_unknown=sent > 0)
+            except QueueFull as problem:
+                raise Overloaded(str(problem), outcome="unknown" if sent else "not_applied") from problem
+            except (Lost, NotSent) as problem:
+                sent += isinstance(problem, Lost)
+                await self._wait_for_link(give_up_s, sent)
+            else:
+                if reply[0] != nonce:
+                    self.link.drop()
+                    sent += 1
+                    await self._wait_for_link(give_up_s, sent)
+                    continue
+                return self._judge(reply, is_unknown=sent > 0)
+
+    def _judge(self, reply: list[str], *, is_unknown: bool) -> Answer:
+        status = reply[1]
+        if status in ("CLOSED", "POISONED"):
+            self.close()
+            raise ShardRecovering(outcome="unknown" if is_unknown or status == "POISONED" else "not_applied")
+        now_ms, checkpoint = int(reply[2]), int(reply[3])
+        self._clock_offset_ms = now_ms - self._loop.time() * 1000
+        if checkpoint > self.checkpoint:
+            self.checkpoint = checkpoint
+        if status == "LATE":
+            raise Overloaded("the request waited too long", outcome="unknown" if is_unknown else "not_applied")
+        if status == "BACKLOG":
+            raise Overloaded("too much is not yet persisted", outcome="unknown" if is_unknown else "not_applied")
+        return Answer(status, reply[4:], now_ms, checkpoint)
+
+    async def _settle_error(self, problem: ReplyError, script: Script, *, is_unknown: bool) -> None:
+        """Return when the call may be made again; else raise what the caller is told."""
+        if problem.word == "NOSCRIPT":
+            await self.load_scripts()
+            return
+        if problem.word in NOT_RUN:
+            if problem.word in DROPS:
+                self.link.drop()
+            raise HotStoreUnavailable(
+                f"Redis refused with {problem.word}", outcome="unknown" if is_unknown else "not_applied"
+            ) from problem
+        raise Corrupt(f"the script {script.name} failed: {problem}") from problem
+
+    async def _wait_for_link(self, give_up_s: float, sent: int) -> None:
+        left_s = give_up_s - self._loop.time()
+        outcome = "unknown" if sent else "not_applied"
+        if sent > self._limits.resend_max or left_s <= 0 or not await self.link.wait_connected(left_s):
+            raise HotStoreUnavailable("Redis does not answer", outcome=outcome)  # type: ignore[arg-type]
+
+    async def load_scripts(self) -> None:
+        """The server knows every script. Safe to repeat."""
+        try:
+            await asyncio.gather(*[self.link.call("SCRIPT", "LOAD", script.text) for script in self.scripts])
+        except (Lost, NotSent, ReplyError) as problem:
+            raise HotStoreUnavailable("the scripts could not be loaded", outcome="not_applied") from problem
+
+    async def ask(self, *arguments: str | int) -> object:
+        """The reply of a plain command that changes nothing, or that may be repeated. Raises HotStoreUnavailable."""
+        for is_last in (False, True):
+            try:
+                return await self.link.call(*arguments)
+            except ReplyError as problem:
+                raise HotStoreUnavailable(f"Redis refused {arguments[0]}: {problem.word}") from problem
+            except (Lost, NotSent) as problem:
+                timeout_s = self._limits.command_timeout_ms / 1000
+                if is_last or not await self.link.wait_connected(timeout_s):
+                    raise HotStoreUnavailable("Redis does not answer") from problem
+        raise AssertionError("unreachable")

@@ -1,0 +1,1 @@
+"""One public method per thing a caller may want."""

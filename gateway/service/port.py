@@ -1,0 +1,88 @@
+"""The surface that `web` works against: one method per thing a caller may want.
+
+Every method raises a `GatewayError` instead of answering when the answer is not a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from gateway.domain.answer import (
+    BatchResult,
+    Conservation,
+    ImportRow,
+    LevelAnswer,
+    Readiness,
+    ReservationAnswer,
+    ReservationPage,
+    SkuAnswer,
+    StockPage,
+)
+from gateway.domain.command import (
+    Adjust,
+    BatchCommand,
+    Call,
+    Confirm,
+    Extend,
+    Fulfil,
+    Pause,
+    PutLevel,
+    Release,
+    Reserve,
+)
+
+
+class Reservations(Protocol):
+    async def reserve(self, command: Reserve, call: Call) -> ReservationAnswer: ...
+    async def read(self, reservation_id: str, call: Call) -> ReservationAnswer: ...
+    async def extend(self, command: Extend, call: Call) -> ReservationAnswer: ...
+    async def confirm(self, command: Confirm, call: Call) -> ReservationAnswer: ...
+    async def fulfil(self, command: Fulfil, call: Call) -> ReservationAnswer: ...
+    async def release(self, command: Release, call: Call) -> ReservationAnswer: ...
+    async def search(
+        self,
+        call: Call,
+        *,
+        reference: str | None,
+        customer: str | None,
+        sku: str | None,
+        state: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> ReservationPage:
+        """Raises InvalidRequest (field `cursor`) for a cursor that is not one of ours."""
+        ...
+
+    async def batch(self, commands: Sequence[BatchCommand], call: Call) -> list[BatchResult]:
+        """One result per command, in order; `call.ack` None takes each operation's own default, waited for once at the end."""
+        ...
+
+
+class Stock(Protocol):
+    async def read(self, sku: str, call: Call) -> SkuAnswer: ...
+    async def query(self, skus: Sequence[str], call: Call) -> tuple[list[SkuAnswer], list[str]]:
+        """The skus found, in the order asked, and the names not found."""
+        ...
+
+    async def list(self, call: Call, *, limit: int, cursor: str | None) -> StockPage: ...
+    async def put_level(self, command: PutLevel, call: Call) -> LevelAnswer: ...
+    async def adjust(self, command: Adjust, call: Call) -> LevelAnswer: ...
+    async def pause(self, command: Pause, call: Call) -> SkuAnswer: ...
+    async def import_rows(
+        self, rows: AsyncIterator[ImportRow], source: str, call: Call
+    ) -> tuple[int, int, int, list[tuple[int, str]]]:
+        """(applied, unchanged, stale, rejected rows with the reason); consumes the rows as they come, bounded in memory."""
+        ...
+
+
+class Operations(Protocol):
+    async def readiness(self) -> Readiness: ...
+    async def conservation(self) -> Conservation: ...
+    def policy(self) -> dict[str, object]:
+        """The tiers, limits and thresholds in force, their source and version, as JSON."""
+        ...
+
+    def reload(self) -> dict[str, object]:
+        """The policy after re-reading the configuration. Raises InvalidRequest with all errors; the old one then stays."""
+        ...

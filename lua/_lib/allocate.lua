@@ -1,0 +1,79 @@
+-- Allocation: which levels a wish is taken from, and why not when it is not.
+
+-- The levels a wish may use, in order: its own location; else only the named ones; else the priority and then all others by name.
+local function considered(sku, location, is_only, preference)
+  local levels, is_listed = {}, {}
+  if location ~= '' then
+    levels[1] = sku.levels[location]
+    return levels
+  end
+  for name in string.gmatch(preference, '[^,]+') do
+    if sku.levels[name] and not is_listed[name] then
+      levels[#levels + 1], is_listed[name] = sku.levels[name], true
+    end
+  end
+  if is_only then return levels end
+  for i = 1, #sku.order do
+    if not is_listed[sku.order[i]] then levels[#levels + 1] = sku.levels[sku.order[i]] end
+  end
+  return levels
+end
+
+-- Takes up to `quantity` from the levels: all from the first that covers it, else in order. Returns what is left over.
+local function take(takes, sku, levels, quantity)
+  for i = 1, #levels do
+    if available(levels[i]) >= quantity then
+      levels[i].taken = levels[i].taken + quantity
+      takes[#takes + 1] = { sku = sku, level = levels[i], quantity = quantity }
+      return 0
+    end
+  end
+  for i = 1, #levels do
+    local units = math.min(available(levels[i]), quantity)
+    if units > 0 then
+      levels[i].taken = levels[i].taken + units
+      takes[#takes + 1] = { sku = sku, level = levels[i], quantity = units }
+      quantity = quantity - units
+    end
+  end
+  return quantity
+end
+
+local function put_back(takes)
+  for i = 1, #takes do takes[i].level.taken = 0 end
+end
+
+-- The earliest deadline of a hold that has units at one of the levels; with very many holds elsewhere first, a lower bound of it.
+local function next_release(sku, levels)
+  local ids = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, 99, 'WITHSCORES')
+  local wanted = {}
+  for i = 1, #levels do wanted[levels[i].location] = true end
+  for i = 1, #ids, 2 do
+    if #sku.order == 1 then return ids[i + 1] end
+    local r = reservation_of(ids[i])
+    for j = 1, r and #r.lines or 0 do
+      local line = r.lines[j]
+      if wanted[line.location] and r.shop .. '/' .. line.sku == sku.name then return ids[i + 1] end
+    end
+  end
+  return ids[#ids] or '0'
+end
+
+-- Why a wish is short, as a line: sku, location, requested, available, reason, next_release. `taken` units of this wish count as free.
+local function shortage(sku, location, levels, quantity, taken)
+  local free, held, safety = taken, 0, 0
+  for i = 1, #levels do
+    local units = available(levels[i])
+    free = free + (#levels > 1 and math.max(units, 0) or units) -- a level that owes units takes none from the others
+    held, safety = held + levels[i].held, safety + math.max(levels[i].safety, 0)
+  end
+  local reason, next_release_at = 'sold_out', '0'
+  if sku.is_paused then
+    reason = 'paused'
+  elseif held > 0 and free + held >= quantity then
+    reason, next_release_at = 'held', next_release(sku, levels)
+  elseif safety > 0 and free + held + safety >= quantity then
+    reason = 'reserved_for_safety'
+  end
+  return format('%s\t%s\t%d\t%d\t%s\t%s', plain_sku(sku.name), location, quantity, free, reason, next_release_at)
+end

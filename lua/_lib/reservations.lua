@@ -1,0 +1,135 @@
+-- Reservations: one string each, a line of fields and a line per line; and their return to stock at the deadline.
+
+local function parse_reservation(id, text)
+  local state, deadline, epoch, at_seq, birth_epoch, birth_seq, created, confirmed, ended, shop, tier, rest =
+    string.match(text, '^(%a)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d*)\t(%d*)\t([^\t]*)\t([^\t]*)\t([^\n]*)')
+  local request = string.match(rest, '([^\t]*)$')
+  local reservation = {
+    id = id, state = state, deadline = tonumber(deadline), epoch = epoch, seq = at_seq, birth_epoch = birth_epoch,
+    birth_seq = birth_seq, created = created, confirmed = confirmed, ended = ended, shop = shop, tier = tier,
+    rest = rest, request = request, lines = {},
+  }
+  for sku, location, quantity, settled in string.gmatch(text, '\n([^\t]*)\t([^\t]*)\t(%d+)\t(%d)') do
+    reservation.lines[#reservation.lines + 1] =
+      { sku = sku, location = location, quantity = tonumber(quantity), is_settled = settled == '1' }
+  end
+  return reservation
+end
+
+local function pack_reservation(r)
+  local lines = {
+    format('%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s', r.state, r.deadline, r.epoch, r.seq, r.birth_epoch, r.birth_seq,
+      r.created, r.confirmed, r.ended, r.shop, r.tier, r.rest),
+  }
+  for i = 1, #r.lines do
+    local line = r.lines[i]
+    lines[i + 1] = format('%s\t%s\t%d\t%d', line.sku, line.location, line.quantity, line.is_settled and 1 or 0)
+  end
+  return concat(lines, '\n')
+end
+
+-- The reservation by its random part, read once per call; nil when it is not in Redis, and then it is asked for.
+local function reservation_of(id)
+  local reservation = reservations[id]
+  if reservation then return reservation end
+  local text = call('GET', BASE .. 'r:' .. id)
+  if not text then return need('r:' .. id) end
+  reservation = parse_reservation(id, text)
+  reservation.text = text
+  reservations[id] = reservation
+  return reservation
+end
+
+-- Tells the event what the reservation is after it.
+local function tell_reservation(event, r)
+  r.epoch, r.seq = EPOCH, format('%d', seq)
+  r.text = pack_reservation(r)
+  if not r.is_dirty then
+    r.is_dirty = true
+    reservation_order[#reservation_order + 1] = r
+  end
+  event[#event + 1] = 'R\t' .. r.id .. '\t' .. string.gsub(r.text, '\n', '\nI\t')
+end
+
+local function write_reservation(r)
+  call('SET', BASE .. 'r:' .. r.id, r.text)
+end
+
+-- Whether every sku of the reservation's lines is in Redis; those that are not are asked for.
+local function has_lines_loaded(r)
+  local is_loaded = true
+  for i = 1, #r.lines do
+    if not sku_of(r.shop .. '/' .. r.lines[i].sku) then is_loaded = false end
+  end
+  return is_loaded
+end
+
+-- Moves every unsettled line's units; levels of lines exist, because a level with units promised is never dropped.
+local function move_lines(event, r, on_hand, held, committed)
+  for i = 1, #r.lines do
+    local line = r.lines[i]
+    if not line.is_settled then
+      local sku, q = skus[r.shop .. '/' .. line.sku], line.quantity
+      move(event, sku, sku.levels[line.location], on_hand * q, held * q, committed * q, 0, 0)
+    end
+  end
+end
+
+local function leave_due(r)
+  for i = 1, #r.lines do due_remove(skus[r.shop .. '/' .. r.lines[i].sku], r.id, r.deadline) end
+end
+
+local function enter_due(r)
+  for i = 1, #r.lines do due_add(skus[r.shop .. '/' .. r.lines[i].sku], r.id, r.deadline) end
+end
+
+-- Gives a hold back that is past its deadline, as an event of its own. Its lines must be loaded.
+local function expire(r)
+  local event = begin('stock.expired', r.shop, 'gateway', '', 'deadline', '')
+  leave_due(r)
+  r.state, r.ended = 'e', format('%d', r.deadline)
+  tell_reservation(event, r)
+  move_lines(event, r, 0, -1, 0)
+  due_budget, expired = due_budget - 1, expired + 1
+  if now - r.deadline > lateness_ms_max then lateness_ms_max = now - r.deadline end
+end
+
+local function expire_if_due(r)
+  if r.state ~= 'h' or r.deadline > now or not has_lines_loaded(r) then return end
+  if due_budget <= 0 then is_more_due = true else expire(r) end
+end
+
+-- Takes back what is due of the sku; sets `is_more_due` when there is more than one call may do.
+local function collect(sku)
+  if sku.next_due == 0 or sku.next_due > now or sku.is_collected then return end
+  sku.is_collected, sku.is_due_stale = true, true
+  local ids = call('ZRANGEBYSCORE', BASE .. 'd:' .. sku.name, '-inf', now_text, 'LIMIT', 0, DUE_MAX + 1)
+  if #ids > DUE_MAX then is_more_due = true end
+  for i = 1, #ids do
+    local r = reservation_of(ids[i])
+    if r and r.state ~= 'h' and not r.is_dirty then
+      sku.removed[ids[i]], sku.is_dirty = true, true -- an entry without a hold, left by damage: it must not stand in the way
+    elseif r then
+      expire_if_due(r)
+    end
+  end
+end
+
+-- What looking at a reservation starts with: it is loaded, and expired if its deadline has passed.
+local function touch_reading(operation)
+  local r = reservation_of(operation.id)
+  if r then expire_if_due(r) end
+end
+
+-- What changing a reservation starts with: the skus whose units it still has a claim on are loaded, too.
+local function touch_reservation(operation)
+  local r = reservation_of(operation.id)
+  if r and (r.state == 'h' or r.state == 'c') and has_lines_loaded(r) then expire_if_due(r) end
+end
+
+-- The reservation if it is the one the caller means: of the same shop and the same birth.
+local function meant(operation)
+  local r = reservations[operation.id]
+  if r.shop == operation.shop and r.birth_epoch .. '-' .. r.birth_seq == operation.birth then return r end
+  return nil
+end

@@ -1,0 +1,113 @@
+-- The operation reserve. Text: "reserve", id, record, fingerprint, shop, actor, tier, ttl_ms, reference, customer, channel, partial, only,
+-- locations, asked; then a line per wish: sku, location, quantity.
+
+local RESERVE = '^reserve' .. string.rep('\t([^\t\n]*)', 14)
+
+local function touch_reserve(operation)
+  if operation.record ~= '' then
+    operation.replay = request_of(operation.record, operation.has_asked)
+    if operation.replay == nil then return end
+    if operation.replay then
+      touch_reading({ id = operation.replay.target })
+      return
+    end
+  elseif call('EXISTS', BASE .. 'r:' .. operation.id) == 1 then
+    touch_reading(operation) -- this very attempt, sent again because its answer was lost
+    operation.replay = { target = operation.id, fingerprint = operation.fingerprint }
+    return
+  end
+  for i = 1, #operation.wishes do
+    local sku = sku_of(operation.shop .. '/' .. operation.wishes[i].sku)
+    if sku then collect(sku) end
+  end
+end
+
+local function replayed(operation, record)
+  if record.fingerprint ~= operation.fingerprint then return { 'REUSED' } end
+  local r = reservations[record.target]
+  return { operation.record ~= '' and 'REPLAYED' or 'RESERVED', r.id, r.text, '' }
+end
+
+-- Judges every wish, those with a location first. Returns takes by wish, and the shortages.
+local function allocate(operation)
+  local takes_of, taken, shortages = {}, {}, {}
+  for pass = 1, 2 do
+    for i = 1, #operation.wishes do
+      local wish = operation.wishes[i]
+      if (wish.location ~= '') == (pass == 1) then
+        local sku, takes = skus[operation.shop .. '/' .. wish.sku], {}
+        local levels = considered(sku, wish.location, operation.is_only, operation.locations)
+        local left = sku.is_paused and wish.quantity or take(takes, sku, levels, wish.quantity)
+        if left > 0 then
+          shortages[#shortages + 1] = shortage(sku, wish.location, levels, wish.quantity, wish.quantity - left)
+        end
+        takes_of[i] = takes
+        for j = 1, #takes do taken[#taken + 1] = takes[j] end
+      end
+    end
+  end
+  return takes_of, taken, shortages
+end
+
+-- Lines in the order of the wishes; units of one level stand in one line.
+local function lines_of(takes_of)
+  local lines, line_of = {}, {}
+  for i = 1, #takes_of do
+    for _, piece in ipairs(takes_of[i]) do
+      local line = line_of[piece.level]
+      if line then
+        line.quantity = line.quantity + piece.quantity
+      else
+        line = { sku = plain_sku(piece.sku.name), location = piece.level.location, quantity = piece.quantity, is_settled = false }
+        line_of[piece.level] = line
+        lines[#lines + 1] = line
+      end
+    end
+  end
+  return lines
+end
+
+local function apply_reserve(operation)
+  local record = operation.replay or (operation.record ~= '' and requests[operation.record])
+  if record then return replayed(operation, record) end
+  if is_backlog_full(0) then return { 'BACKLOG' } end
+  local unknown = { 'UNKNOWN_SKU' }
+  for i = 1, #operation.wishes do
+    local sku = skus[operation.shop .. '/' .. operation.wishes[i].sku]
+    if #sku.order == 0 then unknown[#unknown + 1] = operation.wishes[i].sku end
+  end
+  if #unknown > 1 then return unknown end
+  local takes_of, taken, shortages = allocate(operation)
+  put_back(taken)
+  if #taken == 0 or (#shortages > 0 and not operation.is_partial) then
+    return { 'OUT_OF_STOCK', concat(shortages, '\n') }
+  end
+  local event = begin('stock.reserved', operation.shop, operation.actor, '', '', operation.reference)
+  local at = format('%d', seq)
+  local r = {
+    id = operation.id, state = 'h', deadline = now + operation.ttl_ms, birth_epoch = EPOCH, birth_seq = at, created = now_text,
+    confirmed = '', ended = '', shop = operation.shop, tier = operation.tier, request = operation.record,
+    rest = concat({ operation.reference, operation.customer, operation.channel, operation.record }, '\t'),
+    lines = lines_of(takes_of),
+  }
+  reservations[r.id] = r
+  tell_reservation(event, r)
+  move_lines(event, r, 0, 1, 0)
+  enter_due(r)
+  if operation.record ~= '' then claim(event, operation.record, 'reserve', operation.fingerprint, r.id) end
+  return { 'RESERVED', r.id, r.text, concat(shortages, '\n') }
+end
+
+local function reserve_operation(text)
+  local id, record, fingerprint, shop, actor, tier, ttl_ms, reference, customer, channel, partial, only, locations, asked =
+    string.match(text, RESERVE)
+  local wishes = {}
+  for sku, location, quantity in string.gmatch(text, '\n([^\t]*)\t([^\t]*)\t(%d+)') do
+    wishes[#wishes + 1] = { sku = sku, location = location, quantity = tonumber(quantity) }
+  end
+  return {
+    touch = touch_reserve, apply = apply_reserve, id = id, record = record, fingerprint = fingerprint, shop = shop, actor = actor,
+    tier = tier, ttl_ms = tonumber(ttl_ms), reference = reference, customer = customer, channel = channel,
+    is_partial = partial == '1', is_only = only == '1', locations = locations, has_asked = asked == '1', wishes = wishes,
+  }
+end

@@ -1,0 +1,63 @@
+-- The shard: what every script reads first, the clock, and what one call has gathered so far.
+
+local call = redis.call
+local format, concat = string.format, table.concat
+
+local META, LOG, DUE = KEYS[1], KEYS[2], KEYS[3]
+local NONCE, EPOCH, LATE_MS, BACKLOG_MAX = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local BASE = string.sub(LOG, 1, -4) -- the log's name without its last three letters: what every key of this generation begins with
+local BACKLOG_SPARE = 100000 -- events that confirm, release and expire may still write when the backlog is full
+local DUE_MAX = 64 -- holds one call takes back; measured below a millisecond
+
+local now, now_text, seq, checkpoint, digest, shard, ask_until_ms = 0, '0', 0, 0, '', '', 0
+local events = {} -- arrays of lines, one per event of this call
+local missing, is_missing = {}, {} -- names of what must be loaded before this call can be judged
+local skus, reservations, requests = {}, {}, {} -- what this call has read, by name
+local sku_order, reservation_order, request_order = {}, {}, {}
+local due_budget, is_more_due = DUE_MAX, false
+local expired, lateness_ms_max = 0, 0
+
+local function reply(status, fields)
+  local answer = { NONCE, status, now_text, format('%d', checkpoint) }
+  if fields then
+    for i = 1, #fields do answer[4 + i] = fields[i] end
+  end
+  return answer
+end
+
+-- Reads meta and the clock. Returns nil, or the status that ends the call with nothing touched.
+local function enter()
+  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'shard', 'ask_until')
+  if meta[6] then return 'POISONED' end
+  if meta[1] ~= EPOCH then return 'CLOSED' end
+  seq, digest, checkpoint = tonumber(meta[2]), meta[3], tonumber(meta[4])
+  shard, ask_until_ms = meta[7], tonumber(meta[8] or '0')
+  local time, clock = call('TIME'), tonumber(meta[5])
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if now < clock then now = clock end
+  now_text = format('%d', now)
+  if LATE_MS > 0 and now > LATE_MS then return 'LATE' end
+  return nil
+end
+
+local function is_backlog_full(spare)
+  return seq - checkpoint >= BACKLOG_MAX + spare
+end
+
+local function need(name)
+  if not is_missing[name] then
+    is_missing[name] = true
+    missing[#missing + 1] = name
+  end
+  return nil
+end
+
+-- One change: its head now, its other lines by the operation. `facts` after the head are lines of lua/README.md.
+local function begin(type, shop, actor, source, reason, reference)
+  seq = seq + 1
+  local event = {
+    format('E\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s', seq, EPOCH, type, now_text, shop, actor, source, reason, reference),
+  }
+  events[#events + 1] = event
+  return event
+end

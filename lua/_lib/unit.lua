@@ -1,0 +1,57 @@
+-- The unit of work: operations change tables only, and `commit` writes them all, the log first.
+
+local function write_all()
+  for i = 1, #reservation_order do write_reservation(reservation_order[i]) end
+  for i = 1, #sku_order do write_sku(sku_order[i]) end
+  for i = 1, #request_order do write_request(request_order[i]) end
+end
+
+-- Writes the unit of work: log entry first, then everything else. Returns nil, or an error with nothing written, or POISONED.
+local function commit()
+  if #events == 0 then
+    for i = 1, #sku_order do write_sku(sku_order[i]) end -- only the due index may have become stale
+    return nil
+  end
+  local lines = {}
+  for i = 1, #events do lines[i] = concat(events[i], '\n') end
+  local payload = concat(lines, '\n')
+  local link = chained(digest, payload)
+  local id = redis.pcall('XADD', LOG, 'NOMKSTREAM', format('%d-0', seq), 'e', payload, 'd', link)
+  if not id then return reply('CLOSED') end -- the log is gone: nothing was written
+  if type(id) == 'table' and id.err then
+    if string.find(id.err, 'ID specified', 1, true) then
+      call('HSET', META, 'poison', 'log ahead of meta')
+      return reply('POISONED')
+    end
+    return id
+  end
+  local is_written, problem = pcall(write_all)
+  if is_written then
+    is_written, problem = pcall(call, 'HSET', META, 'seq', format('%d', seq), 'digest', link, 'clock', now_text)
+  end
+  if is_written then return nil end
+  redis.pcall('HSET', META, 'poison', type(problem) == 'table' and tostring(problem.err) or tostring(problem))
+  return reply('POISONED')
+end
+
+-- Runs operations as one unit of work: all are read first, then judged and applied in order, then written at once.
+-- Each operation is {touch, apply, …}. Returns the results in order, or nil and the reply that ends the call.
+local function run(operations)
+  local refusal = enter()
+  if refusal then return nil, reply(refusal) end
+  for i = 1, #operations do operations[i].touch(operations[i]) end
+  if #missing > 0 then return nil, reply('NOT_LOADED', missing) end
+  if is_more_due then return nil, commit() or reply('MORE_DUE') end
+  local results = {}
+  for i = 1, #operations do results[i] = operations[i].apply(operations[i]) end
+  local failure = commit()
+  if failure then return nil, failure end
+  return results
+end
+
+local function run_one(operation)
+  local results, ending = run({ operation })
+  if ending then return ending end
+  local result = results[1]
+  return reply(table.remove(result, 1), result)
+end

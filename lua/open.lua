@@ -1,0 +1,49 @@
+--[[
+open: the shard works under a new epoch, with an event that says so. The data below the log's name are in place before.
+
+KEYS[1]  meta         hash   replaced as a whole
+KEYS[2]  log          stream of the generation that is opened
+ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
+ARGV[2]  epoch        int    the new fencing number
+ARGV[3]  seen_epoch   int    the epoch the caller found in meta; 0 = there was no meta
+ARGV[4]  seen_digest  text   the digest the caller found in meta; '' = there was no meta
+ARGV[5]  seq          int    the last seq of the history that is taken over
+ARGV[6]  digest       text   its digest
+ARGV[7]  generation   int    of the keys
+ARGV[8]  shard        int    number of the shard
+ARGV[9]  lineage      text   the replication history of this server
+ARGV[10] ask_until    int    until when an unknown request is looked up in the durable store, ms from now; -1 = as meta says
+ARGV[11] how          text   created, adopted or rebuilt
+ARGV[12] deployment   text   the deployment this shard belongs to
+
+Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
+  OVERTAKEN  {epoch}: meta is not what the caller saw, or has this epoch or a later one
+  OPENED     {seq, digest}
+Writes   meta, and the opening entry.
+Cost     O(1)
+Flags    none
+]]
+-- @include "digest"
+
+local call, format = redis.call, string.format
+local META, LOG = KEYS[1], KEYS[2]
+local NONCE, EPOCH, SEEN_EPOCH, SEEN_DIGEST = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local SEQ, DIGEST, GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local DEPLOYMENT = ARGV[12]
+
+local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until')
+if (meta[1] or '0') ~= SEEN_EPOCH or (meta[2] or '') ~= SEEN_DIGEST or tonumber(meta[1] or '0') >= tonumber(EPOCH) then
+  return { NONCE, 'OVERTAKEN', '0', '0', meta[1] or '0' }
+end
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if meta[3] and tonumber(meta[3]) > now then now = tonumber(meta[3]) end
+local ask_until = ASK_UNTIL == '-1' and (meta[4] or '0') or format('%d', now + tonumber(ASK_UNTIL))
+local seq = SEQ + 1
+local payload = format('E\t%d\t%s\tshard.opened\t%d\t\tgateway\t\t%s\t', seq, EPOCH, now, HOW)
+local link = chained(DIGEST, payload)
+call('XADD', LOG, format('%d-0', seq), 'e', payload, 'd', link)
+call('DEL', META)
+call('HSET', META, 'epoch', EPOCH, 'gen', GENERATION, 'seq', format('%d', seq), 'digest', link, 'checkpoint', format('%d', SEQ),
+  'clock', format('%d', now), 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
+return { NONCE, 'OPENED', format('%d', now), format('%d', SEQ), format('%d', seq), link }

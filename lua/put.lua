@@ -1,0 +1,40 @@
+--[[
+put: what a source tells about a level, under its own sequence; reflected sales are settled in the same step.
+
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, shard, ask_until
+KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
+KEYS[3]  due          zset   per sku with a hold its earliest deadline
+KEYS[4]  sku          hash   its levels, their sources, its pause
+ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
+ARGV[2]  epoch        int    the caller's fencing number
+ARGV[3]  late_ms      int    by Redis' clock: a call that runs later changes nothing; 0 = none
+ARGV[4]  backlog_max  int    unflushed events from which on nothing new is taken
+ARGV[5]  operation    text   fields and lines as lua/_lib/count.lua tells
+
+Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
+  CLOSED      wrong epoch, or meta or log gone: nothing read further
+  POISONED    an earlier call broke off while writing: nothing read further
+  LATE        the caller's time is over: nothing changed
+  NOT_LOADED  {name...} of what is not in Redis: load it and repeat; nothing changed
+  MORE_DUE    more holds were due than one call takes back: those were taken back; repeat
+  UNCHANGED     {sku text}: the same sequence with the same content
+  STALE         {sequence}: the source has told something as new or newer
+  CONFLICT      {version}: not the one the caller saw
+  NOT_CONFIRMED {id...} that can not be reflected: nothing changed
+  TOO_MANY_SOURCES  100 sources have told about this level
+  BACKLOG       too much is unflushed: nothing changed
+  APPLIED       {sku text}
+
+Writes   level, its sources, settled reservations, one entry; on APPLIED only (and what was due).
+Cost     O(reflects + sources)
+Flags    none
+]]
+-- @include "shard"
+-- @include "digest"
+-- @include "skus"
+-- @include "reservations"
+-- @include "requests"
+-- @include "unit"
+-- @include "count"
+
+return run_one(put_operation(ARGV[5]))
