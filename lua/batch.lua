@@ -1,10 +1,9 @@
 --[[
 batch: several operations as one unit of work, in the order given, each seeing the earlier ones; one refused does not stop the rest.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, shard, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
-KEYS[4..] touched     any    reservations, skus and request records of the operations
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
 ARGV[2]  epoch        int    the caller's fencing number
 ARGV[3]  late_ms      int    by Redis' clock: a call that runs later changes nothing; 0 = none
@@ -22,20 +21,9 @@ Writes   what the operations write, with one entry for all.
 Cost     the sum of theirs
 Flags    none
 ]]
--- @include "shard"
--- @include "digest"
--- @include "skus"
--- @include "reservations"
--- @include "requests"
--- @include "unit"
--- @include "allocate"
--- @include "reserve"
--- @include "change"
--- @include "count"
-
 local operation_of = {
   reserve = reserve_operation, extend = extend_operation, confirm = confirm_operation, fulfil = fulfil_operation,
-  release = release_operation, adjust = adjust_operation,
+  release = release_operation, adjust = adjust_operation, put = put_operation,
 }
 local operations = {}
 for i = 5, #ARGV do operations[i - 4] = operation_of[string.match(ARGV[i], '^%a+')](ARGV[i]) end

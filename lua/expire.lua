@@ -1,14 +1,14 @@
 --[[
 expire: the sweep. Holds past their deadline go back to stock, those of the earliest skus first, a bounded number per call.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, shard, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
 ARGV[2]  epoch        int    the caller's fencing number
 ARGV[3]  late_ms      int    by Redis' clock: a call that runs later changes nothing; 0 = none
 ARGV[4]  backlog_max  int    unflushed events from which on nothing new is taken
-ARGV[5]  skus_max     int    skus looked at in one call
+ARGV[5]  holds_max    int    holds taken back in one call
 
 Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta or log gone: nothing read further
@@ -21,17 +21,12 @@ Writes   reservations, levels, due indexes, one entry; nothing when nothing is d
 Cost     O(holds taken back * log holds of the sku)
 Flags    allow-oom
 ]]
--- @include "shard"
--- @include "digest"
--- @include "skus"
--- @include "reservations"
--- @include "requests"
--- @include "unit"
-
+due_max = tonumber(ARGV[5])
+due_budget = due_max
 local refusal = enter()
 if refusal then return reply(refusal) end
 if is_backlog_full(BACKLOG_SPARE) then return reply('BACKLOG') end
-local names = call('ZRANGEBYSCORE', DUE, '-inf', now_text, 'LIMIT', 0, tonumber(ARGV[5]))
+local names = call('ZRANGEBYSCORE', DUE, '-inf', now_text, 'LIMIT', 0, due_max)
 local gone = {}
 for i = 1, #names do
   if call('EXISTS', BASE .. 's:' .. names[i]) == 0 then

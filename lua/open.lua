@@ -23,13 +23,8 @@ Writes   meta, and the opening entry.
 Cost     O(1)
 Flags    none
 ]]
--- @include "digest"
-
-local call, format = redis.call, string.format
-local META, LOG = KEYS[1], KEYS[2]
-local NONCE, EPOCH, SEEN_EPOCH, SEEN_DIGEST = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local SEQ, DIGEST, GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local DEPLOYMENT = ARGV[12]
+local SEEN_EPOCH, SEEN_DIGEST, SEQ, DIGEST = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW, DEPLOYMENT = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 
 local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until')
 if (meta[1] or '0') ~= SEEN_EPOCH or (meta[2] or '') ~= SEEN_DIGEST or tonumber(meta[1] or '0') >= tonumber(EPOCH) then

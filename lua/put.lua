@@ -1,7 +1,7 @@
 --[[
 put: what a source tells about a level, under its own sequence; reflected sales are settled in the same step.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, shard, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 KEYS[4]  sku          hash   its levels, their sources, its pause
@@ -29,12 +29,4 @@ Writes   level, its sources, settled reservations, one entry; on APPLIED only (a
 Cost     O(reflects + sources)
 Flags    none
 ]]
--- @include "shard"
--- @include "digest"
--- @include "skus"
--- @include "reservations"
--- @include "requests"
--- @include "unit"
--- @include "count"
-
 return run_one(put_operation(ARGV[5]))

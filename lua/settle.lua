@@ -1,7 +1,7 @@
 --[[
 settle: the durable store has everything up to a checkpoint; the log before it is dropped, and what is settled gets a life.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, shard, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
@@ -23,13 +23,6 @@ Writes   meta's checkpoint, key lives, the log's length.
 Cost     O(names + entries dropped)
 Flags    allow-oom
 ]]
--- @include "shard"
--- @include "digest"
--- @include "skus"
--- @include "reservations"
--- @include "requests"
--- @include "unit"
-
 local COMMITTED, IDLE_MS, ENDED_MS, RETENTION_MS = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
 
 -- A sku lives on while any level has units held or a change that is not committed.
@@ -53,6 +46,15 @@ local function settle_reservation(id)
   end
 end
 
+-- A record without a reservation, as an adjustment leaves it, is remembered from its own commit on; the others go with theirs.
+local function settle_request(name)
+  local record = request_of(name, true)
+  local key = BASE .. 'q:' .. name
+  if record and record.operation == 'adjust' and tonumber(record.seq) <= COMMITTED and call('PTTL', key) == -1 then
+    call('PEXPIRE', key, format('%d', RETENTION_MS))
+  end
+end
+
 local refusal = enter()
 if refusal then return reply(refusal) end
 if COMMITTED > checkpoint then
@@ -64,6 +66,6 @@ for i = 9, #ARGV do
   local kind, name = string.match(ARGV[i], '^(%a):(.*)$')
   if kind == 's' then settle_sku(name)
   elseif kind == 'r' then settle_reservation(name)
-  else call('PEXPIRE', BASE .. 'q:' .. name, format('%d', RETENTION_MS)) end
+  else settle_request(name) end
 end
 return reply('SETTLED', { format('%d', trimmed) })

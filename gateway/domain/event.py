@@ -95,24 +95,10 @@ def parse_events(payload: str) -> list[Event]:
 
 
 def chain(previous: str, payload: str) -> str:
-    """The digest of an entry after `previous`, as the scripts compute it on a real server (SHA-1, 40 hex digits)."""
+    """The digest of an entry after `previous`, as the scripts compute it: SHA-1, 40 hex digits."""
     return hashlib.sha1(f"{previous}{payload}".encode(), usedforsecurity=False).hexdigest()
 
 
-_FALLBACK_PRIMES: Final = (67108859, 67108837)
-_FALLBACK_FACTORS: Final = (8388593, 8388587)
-
-
-def chain_fallback(previous: str, payload: str) -> str:
-    """The digest where the server has no SHA-1 in Lua (fakeredis): two polynomials below 2^26, `x` and 14 hex digits."""
-    first = second = 1
-    for byte in f"{previous}{payload}".encode():
-        first = (first * _FALLBACK_FACTORS[0] + byte) % _FALLBACK_PRIMES[0]
-        second = (second * _FALLBACK_FACTORS[1] + byte) % _FALLBACK_PRIMES[1]
-    return f"x{first:07x}{second:07x}"
-
-
 def is_chained(previous: str, payload: str, digest: str) -> bool:
-    """Whether `digest` is the one that follows `previous` for this payload, by whichever of the two forms it has."""
-    link = chain_fallback if digest.startswith("x") else chain
-    return link(previous, payload) == digest
+    """Whether `digest` is the one that follows `previous` for this payload."""
+    return chain(previous, payload) == digest

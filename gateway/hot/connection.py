@@ -47,7 +47,6 @@ class Link(Protocol):
     """What the hot store needs of a connection."""
 
     lineage: str
-    has_shebang: bool
 
     def call(self, *arguments: str | int | bytes) -> asyncio.Future[Reply]:
         """The reply's future. Raises NotSent; the future raises Lost, ReplyError or NotSent. Cancelling it leaves the order of replies intact."""
@@ -155,7 +154,6 @@ class SocketLink:
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self.lineage = ""
-        self.has_shebang = True
         self.reconnects = 0
         self.problem = "not connected yet"
 

@@ -23,7 +23,6 @@ class FakeLink:
         self._order = asyncio.Lock()
         self._tasks: set[asyncio.Task[Reply]] = set()
         self.lineage = uuid.uuid4().hex
-        self.has_shebang = False
         self.reconnects = 0
         self.problem = ""
 
@@ -39,13 +38,11 @@ class FakeLink:
         return task
 
     async def _execute(self, arguments: tuple[str | int | bytes, ...]) -> Reply:
-        from redis.exceptions import NoScriptError, ResponseError
+        from redis.exceptions import ResponseError
 
         async with self._order:
             try:
                 return await self._redis.execute_command(*arguments)
-            except NoScriptError as problem:
-                raise ReplyError(f"NOSCRIPT {problem}") from problem
             except ResponseError as problem:
                 raise ReplyError(str(problem)) from problem
 

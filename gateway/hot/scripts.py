@@ -1,16 +1,23 @@
-"""The scripts: read from lua/, includes put in, header parsed, ready to be loaded and called by their SHA-1."""
+"""The scripts: read from lua/, put together into one function library, and called by names that carry the library's hash.
+
+A library is loaded once and stays compiled, where EVALSHA builds every closure of a script anew at each call: 8 of 40 µs of a reserve,
+measured on Redis 7.0. It is replicated, too, so a promoted replica knows it. Two versions of the gateway on one Redis call two libraries.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_INCLUDE = re.compile(r'^-- @include "([a-z_]+)"\n', re.MULTILINE)
 _HEADER = re.compile(r"\A--\[\[\n(.*?)\]\]\n", re.DOTALL)
 _STATUS = re.compile(r"^  ([A-Z][A-Z_]+)\b", re.MULTILINE)
 _FLAGS = re.compile(r"^Flags +(.+)$", re.MULTILINE)
+
+#: The shared pieces of lua/_lib, each after those it uses.
+PIECES = ("shard", "digest", "skus", "reservations", "requests", "unit", "allocate", "reserve", "change", "count")
 
 NAMES = (
     "reserve",
@@ -33,51 +40,48 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One atomic command: its text as the server gets it, the name it is called by, and what its header promises."""
+    """One atomic command: its name, the function a server knows it by, and what its header promises."""
 
     name: str
-    text: str
-    sha: str
+    function: str
     statuses: frozenset[str]
-    flags: str
+    flags: tuple[str, ...]
+    body: str
 
 
 class Scripts:
-    """Every script of a folder. `has_shebang` adds `#!lua` with the header's flags; fakeredis does not know it."""
+    """Every script of a folder as one library. `text` is what FUNCTION LOAD takes."""
 
-    def __init__(self, folder: Path, *, has_shebang: bool) -> None:
-        self._scripts = {name: _read(folder, name, has_shebang=has_shebang) for name in NAMES}
+    def __init__(self, folder: Path) -> None:
+        pieces = [(folder / "_lib" / f"{name}.lua").read_text(encoding="utf-8") for name in PIECES]
+        sources = {name: (folder / f"{name}.lua").read_text(encoding="utf-8") for name in NAMES}
+        hashed = hashlib.sha256("".join([*pieces, *sources.values()]).encode()).hexdigest()[:12]
+        self.library = f"gateway_{hashed}"
+        self._scripts = {name: _parse(name, source, hashed) for name, source in sources.items()}
+        functions = [_register(script) for script in self._scripts.values()]
+        self.text = "\n".join([f"#!lua name={self.library}", *pieces, *functions])
 
     def __getitem__(self, name: str) -> Script:
         return self._scripts[name]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Script]:
         return iter(self._scripts.values())
 
 
-def _read(folder: Path, name: str, *, has_shebang: bool) -> Script:
-    source = (folder / f"{name}.lua").read_text(encoding="utf-8")
+def _parse(name: str, source: str, hashed: str) -> Script:
     found = _HEADER.match(source)
     if found is None:
         raise ValueError(f"lua/{name}.lua does not begin with a header")
-    header, body = found[1], source[found.end() :]
-    flags = _FLAGS.search(header)
+    flags = _FLAGS.search(found[1])
     if flags is None:
         raise ValueError(f"lua/{name}.lua has no Flags line in its header")
-    body = _INCLUDE.sub(lambda include: _included(folder, include[1]), body)
-    shebang = "#!lua" if flags[1] == "none" else f"#!lua flags={flags[1]}"
-    text = f"{shebang}\n{body}" if has_shebang else body
-    return Script(
-        name,
-        text,
-        hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(),
-        frozenset(_STATUS.findall(header)),
-        flags[1],
+    named = () if flags[1] == "none" else tuple(flags[1].split())
+    return Script(name, f"{name}_{hashed}", frozenset(_STATUS.findall(found[1])), named, source[found.end() :])
+
+
+def _register(script: Script) -> str:
+    flags = ", ".join(f"'{flag}'" for flag in script.flags)
+    return (
+        f"redis.register_function{{ function_name = '{script.function}', flags = {{ {flags} }},\n"
+        f"callback = function(KEYS, ARGV)\nstart_call(KEYS, ARGV)\n{script.body}end }}\n"
     )
-
-
-def _included(folder: Path, name: str) -> str:
-    text = (folder / "_lib" / f"{name}.lua").read_text(encoding="utf-8")
-    if _INCLUDE.search(text):
-        raise ValueError(f"lua/_lib/{name}.lua includes another file: one level only")
-    return text

@@ -76,6 +76,14 @@ class Shard:
         """About what Redis' clock says now; for bounds, never for deciding who holds what."""
         return int(self._loop.time() * 1000 + self._clock_offset_ms)
 
+    def learn_clock(self, now_ms: int) -> None:
+        """Redis' clock says `now_ms` now."""
+        self._clock_offset_ms = now_ms - self._loop.time() * 1000
+
+    def loop_time(self) -> float:
+        """The loop's monotonic clock, in seconds."""
+        return self._loop.time()
+
     async def run(
         self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0
     ) -> Answer:
@@ -103,8 +111,8 @@ class Shard:
             own = self.keys
             try:
                 reply = await self.link.call(
-                    "EVALSHA",
-                    script.sha,
+                    "FCALL",
+                    script.function,
                     3 + len(keys),
                     own.meta,
                     own.log,
@@ -137,7 +145,7 @@ class Shard:
             self.close()
             raise ShardRecovering(outcome="unknown" if is_unknown or status == "POISONED" else "not_applied")
         now_ms, checkpoint = int(reply[2]), int(reply[3])
-        self._clock_offset_ms = now_ms - self._loop.time() * 1000
+        self.learn_clock(now_ms)
         if checkpoint > self.checkpoint:
             self.checkpoint = checkpoint
         if status == "LATE":
@@ -148,7 +156,7 @@ class Shard:
 
     async def _settle_error(self, problem: ReplyError, script: Script, *, is_unknown: bool) -> None:
         """Return when the call may be made again; else raise what the caller is told."""
-        if problem.word == "NOSCRIPT":
+        if is_unknown_function(problem):
             await self.load_scripts()
             return
         if problem.word in NOT_RUN:
@@ -166,11 +174,21 @@ class Shard:
             raise HotStoreUnavailable("Redis does not answer", outcome=outcome)  # type: ignore[arg-type]
 
     async def load_scripts(self) -> None:
-        """The server knows every script. Safe to repeat."""
+        """The server knows every script. Safe to repeat, also by several gateways at once."""
         try:
-            await asyncio.gather(*[self.link.call("SCRIPT", "LOAD", script.text) for script in self.scripts])
-        except (Lost, NotSent, ReplyError) as problem:
-            raise HotStoreUnavailable("the scripts could not be loaded", outcome="not_applied") from problem
+            await self.link.call("FUNCTION", "LOAD", self.scripts.text)
+        except ReplyError as problem:
+            if "already exists" not in str(problem):
+                raise HotStoreUnavailable(f"the scripts could not be loaded: {problem}") from problem
+        except (Lost, NotSent) as problem:
+            raise HotStoreUnavailable("the scripts could not be loaded") from problem
+
+    async def ask_script(self, name: str, keys: tuple[str, ...], *arguments: str | int) -> list[str]:
+        """The raw reply of a script that is no operation: `load` and `open`, which may be repeated."""
+        function = self.scripts[name].function
+        reply = await self.ask("FCALL", function, len(keys), *keys, *arguments)
+        assert isinstance(reply, list)
+        return reply
 
     async def ask(self, *arguments: str | int) -> object:
         """The reply of a plain command that changes nothing, or that may be repeated. Raises HotStoreUnavailable."""
@@ -178,9 +196,17 @@ class Shard:
             try:
                 return await self.link.call(*arguments)
             except ReplyError as problem:
-                raise HotStoreUnavailable(f"Redis refused {arguments[0]}: {problem.word}") from problem
+                if is_unknown_function(problem) and not is_last:
+                    await self.load_scripts()
+                    continue
+                raise HotStoreUnavailable(f"Redis refused {arguments[0]}: {problem}") from problem
             except (Lost, NotSent) as problem:
                 timeout_s = self._limits.command_timeout_ms / 1000
                 if is_last or not await self.link.wait_connected(timeout_s):
                     raise HotStoreUnavailable("Redis does not answer") from problem
         raise AssertionError("unreachable")
+
+
+def is_unknown_function(problem: ReplyError) -> bool:
+    """Whether the server does not know the library: nothing ran, so it may be loaded and the call made again."""
+    return "Function not found" in str(problem)

@@ -103,8 +103,8 @@ end
 local function collect(sku)
   if sku.next_due == 0 or sku.next_due > now or sku.is_collected then return end
   sku.is_collected, sku.is_due_stale = true, true
-  local ids = call('ZRANGEBYSCORE', BASE .. 'd:' .. sku.name, '-inf', now_text, 'LIMIT', 0, DUE_MAX + 1)
-  if #ids > DUE_MAX then is_more_due = true end
+  local ids = call('ZRANGEBYSCORE', BASE .. 'd:' .. sku.name, '-inf', now_text, 'LIMIT', 0, due_max + 1)
+  if #ids > due_max then is_more_due = true end
   for i = 1, #ids do
     local r = reservation_of(ids[i])
     if r and r.state ~= 'h' and not r.is_dirty then

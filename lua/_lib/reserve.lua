@@ -1,7 +1,7 @@
 -- The operation reserve. Text: "reserve", id, record, fingerprint, shop, actor, tier, ttl_ms, reference, customer, channel, partial, only,
 -- locations, asked; then a line per wish: sku, location, quantity.
 
-local RESERVE = '^reserve' .. string.rep('\t([^\t\n]*)', 14)
+local RESERVE -- the pattern of the operation's fields, made at the first call
 
 local function touch_reserve(operation)
   if operation.record ~= '' then
@@ -99,6 +99,7 @@ local function apply_reserve(operation)
 end
 
 local function reserve_operation(text)
+  RESERVE = RESERVE or '^reserve' .. string.rep('\t([^\t\n]*)', 14)
   local id, record, fingerprint, shop, actor, tier, ttl_ms, reference, customer, channel, partial, only, locations, asked =
     string.match(text, RESERVE)
   local wishes = {}

@@ -1,21 +1,31 @@
 -- The shard: what every script reads first, the clock, and what one call has gathered so far.
 
-local call = redis.call
-local format, concat = string.format, table.concat
 
-local META, LOG, DUE = KEYS[1], KEYS[2], KEYS[3]
-local NONCE, EPOCH, LATE_MS, BACKLOG_MAX = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local BASE = string.sub(LOG, 1, -4) -- the log's name without its last three letters: what every key of this generation begins with
 local BACKLOG_SPARE = 100000 -- events that confirm, release and expire may still write when the backlog is full
 local DUE_MAX = 64 -- holds one call takes back; measured below a millisecond
 
-local now, now_text, seq, checkpoint, digest, shard, ask_until_ms = 0, '0', 0, 0, '', '', 0
-local events = {} -- arrays of lines, one per event of this call
-local missing, is_missing = {}, {} -- names of what must be loaded before this call can be judged
-local skus, reservations, requests = {}, {}, {} -- what this call has read, by name
-local sku_order, reservation_order, request_order = {}, {}, {}
-local due_budget, is_more_due = DUE_MAX, false
-local expired, lateness_ms_max = 0, 0
+local call, format, concat -- set by `start_call`: while the library is being loaded, no function of the server can be reached
+
+-- What one call knows. The library stays loaded between calls, so every call begins with `start_call`, which sets all of it anew.
+local META, LOG, DUE, BASE -- keys, and what every other key of this generation begins with
+local NONCE, EPOCH, LATE_MS, BACKLOG_MAX -- of the caller
+local now, now_text, seq, checkpoint, digest, ask_until_ms
+local events -- arrays of lines, one per event of this call
+local missing, is_missing -- names of what must be loaded before this call can be judged
+local skus, reservations, requests -- what this call has read, by name
+local sku_order, reservation_order, request_order
+local due_max, due_budget, is_more_due, expired, lateness_ms_max
+
+local function start_call(keys, arguments)
+  call, format, concat = redis.call, string.format, table.concat
+  META, LOG, DUE = keys[1], keys[2], keys[3]
+  BASE = string.sub(LOG, 1, -4) -- the log's name without its last three letters
+  NONCE, EPOCH, LATE_MS, BACKLOG_MAX = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
+  now, now_text, seq, checkpoint, digest, ask_until_ms = 0, '0', 0, 0, '', 0
+  events, missing, is_missing = {}, {}, {}
+  skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
+  due_max, due_budget, is_more_due, expired, lateness_ms_max = DUE_MAX, DUE_MAX, false, 0, 0
+end
 
 local function reply(status, fields)
   local answer = { NONCE, status, now_text, format('%d', checkpoint) }
@@ -27,11 +37,11 @@ end
 
 -- Reads meta and the clock. Returns nil, or the status that ends the call with nothing touched.
 local function enter()
-  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'shard', 'ask_until')
+  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until')
   if meta[6] then return 'POISONED' end
   if meta[1] ~= EPOCH then return 'CLOSED' end
   seq, digest, checkpoint = tonumber(meta[2]), meta[3], tonumber(meta[4])
-  shard, ask_until_ms = meta[7], tonumber(meta[8] or '0')
+  ask_until_ms = tonumber(meta[7] or '0')
   local time, clock = call('TIME'), tonumber(meta[5])
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   if now < clock then now = clock end

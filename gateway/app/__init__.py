@@ -1,0 +1,68 @@
+"""The process: everything is put together, started in order, and ended in the reverse order.
+
+Start: data folder and private Redis, connections, judgement, schema, shard, jobs, and HTTP last. End: HTTP stops accepting and
+finishes what is in flight, the jobs stop, what is in the log is flushed, the connections close, and the private Redis ends last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import structlog
+
+from gateway import logs
+from gateway.durable.ledger import LedgerError
+from gateway.embedded import EmbeddedError
+from gateway.app.engine import Engine, StartRefused
+from gateway.loop import new_event_loop
+from gateway.app.premises import Premises
+from gateway.app.sample import load_sample, tell_sample
+from gateway.settings import Settings
+from gateway.web.application import HttpServer
+
+log = structlog.get_logger(__name__)
+
+REFUSED = 2  # exit status when the gateway can not start as it is configured
+
+
+def serve(settings: Settings, *, sample: bool, read_settings: Callable[[], Settings]) -> int:
+    """Serve until SIGINT or SIGTERM, then drain. Returns the exit status: 0 after a drain, 2 when it could not start.
+
+    `read_settings` gives the settings as they are now, for a reload. Call it from the main thread.
+    """
+    logs.configure(settings)
+    try:
+        with Premises(settings) as premises, asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve(settings, premises, sample=sample, read_settings=read_settings))
+    except (StartRefused, EmbeddedError) as refusal:
+        log.error("start_refused", reason=str(refusal))
+        return REFUSED
+    except LedgerError as problem:
+        log.error("start_refused", reason=f"the durable store: {problem}")
+        return REFUSED
+    return 0
+
+
+async def _serve(
+    settings: Settings, premises: Premises, *, sample: bool, read_settings: Callable[[], Settings]
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)  # also where the signal arrived ignored
+    async with Engine(settings, premises, read_settings) as engine:
+        loop.add_signal_handler(signal.SIGHUP, engine.reload_and_tell)
+        server = HttpServer(settings, engine)
+        await server.start()
+        try:
+            if sample:
+                await load_sample(engine.stock)
+                tell_sample(server.address)
+            log.info("serving", address=server.address)
+            await stopping.wait()
+            log.info("draining")
+        finally:
+            await server.drain()
+    log.info("ended")

@@ -1,0 +1,239 @@
+"""The engine: stores, shard, services and background jobs of one process, started and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+
+import structlog
+
+from gateway import metrics
+from gateway.app.premises import Places, Premises
+from gateway.domain.command import Ack
+from gateway.domain.errors import GatewayError
+from gateway.domain.policy import Policy, PolicyBook
+from gateway.durable.ledger import Ledger, LedgerError
+from gateway.durable.stores import ledger_for
+from gateway.flush.flusher import Flusher
+from gateway.flush.watermark import Watermark
+from gateway.hot.address import parse_address
+from gateway.hot.connection import Link, Refused, ReplyError, SocketLink
+from gateway.hot.fake import FakeLink
+from gateway.hot.judgement import judge
+from gateway.hot.scripts import Scripts
+from gateway.hot.shard import Limits, Shard
+from gateway.loop import Job
+from gateway.paths import lua_dir
+from gateway.service.books import Books
+from gateway.service.opening import Opener
+from gateway.service.operations import OperationsService
+from gateway.service.reservations import ReservationService
+from gateway.service.stock import StockService
+from gateway.service.sweeping import Sweeper
+from gateway.settings import Settings, SettingsInvalid
+
+log = structlog.get_logger(__name__)
+
+HASH = "one"  # how skus are spread over shards; one shard needs no spreading
+OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
+
+
+class StartRefused(Exception):
+    """The gateway can not work with what it was given. The message is one line with the mend."""
+
+
+class Engine:
+    """A context: inside it the services answer. Leaving it stops the jobs and flushes what is in the log."""
+
+    reservations: ReservationService
+    stock: StockService
+    operations: OperationsService
+
+    def __init__(self, settings: Settings, premises: Premises, read_settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._places = premises.places
+        self._book = PolicyBook(settings, read_settings)
+        self._jobs: list[Job] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._linger: asyncio.TimerHandle | None = None
+
+    def policy(self) -> Policy:
+        """The policy in force at this moment."""
+        return self._book.current
+
+    def reload_and_tell(self) -> None:
+        """The configuration was read again; what came of it is in the log. For SIGHUP."""
+        try:
+            done = self._book.reload()
+        except SettingsInvalid as problem:
+            log.error("reload_refused", reason=str(problem))
+        else:
+            log.info("reloaded", version=done.policy.version, changed=done.is_changed, needs_restart=done.ignored)
+
+    async def __aenter__(self) -> Engine:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._link = make_link(self._places, settings)
+        self._ledger: Ledger = ledger_for(
+            self._places.database_url,
+            pool_size=settings.durable.pool_size,
+            pool_timeout_ms=settings.durable.pool_timeout_ms,
+            statement_timeout_ms=settings.durable.statement_timeout_ms,
+        )
+        try:
+            await self._link.start()
+        except (OSError, Refused, ReplyError, TimeoutError) as problem:
+            raise StartRefused(f"Redis can not be used: {problem or 'no answer'}; see GATEWAY_REDIS_URL") from problem
+        judgement = await judge(self._link)
+        if judgement.refusals:
+            raise StartRefused("; ".join(judgement.refusals))
+        for warning in judgement.warnings:
+            log.warning("redis_posture", warning=warning)
+        await self._ledger.open()
+        await self._ledger.prepare(settings.durable.migrate)
+        deployment = await self._ledger.settle_deployment(settings.shards, HASH, settings.redis.prefix)
+        advice = await self._ledger.advice()
+        for warning in advice:
+            log.warning("durable_posture", warning=warning)
+
+        limits = Limits(settings.redis.command_timeout_ms, settings.redis.resend_max, settings.flush.backlog_max)
+        scripts = Scripts(lua_dir())
+        self._shard = Shard(self._link, scripts, limits, prefix=settings.redis.prefix, number=0)
+        self._watermark = Watermark()
+        self._flusher = Flusher(
+            self._shard, self._ledger, self._watermark, self.policy, batch_max=settings.flush.batch_max
+        )
+        self._opener = Opener(self._shard, self._ledger, deployment, self.policy)
+        self._books = Books(
+            self._shard,
+            self._ledger,
+            self._watermark,
+            self.policy,
+            ack_timeout_ms=settings.ack.timeout_ms,
+            wake_flusher=self._wake_flusher,
+        )
+        self._make_services(judgement_of=judgement, advice=advice)
+        await self._open_first()
+        self._start_jobs()
+
+    def _make_services(self, *, judgement_of, advice: list[str]) -> None:  # type: ignore[no-untyped-def]
+        ack = self._settings.ack
+        acks: dict[str, Ack] = {
+            "reserve": ack.reserve,
+            "extend": ack.extend,
+            "confirm": ack.confirm,
+            "fulfil": ack.fulfil,
+            "release": ack.release,
+            "stock": ack.stock,
+        }
+        self.reservations = ReservationService(self._books, acks, self._settings.locations.priority)
+        self.stock = StockService(self._books, ack.stock)
+        self.operations = OperationsService(
+            self._shard, self._ledger, self._watermark, self._book, judgement_of, advice, self._failures
+        )
+
+    def _failures(self) -> dict[str, int]:
+        return {job.name: job.failures for job in self._jobs}
+
+    async def _open_first(self) -> None:
+        """The shard is open, or why it can not be opened is told and the start ends."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + OPEN_WAIT_S
+        while True:
+            try:
+                await self._open()
+                return
+            except (GatewayError, LedgerError) as problem:
+                if getattr(problem, "code", "") != "shard_recovering" or loop.time() > until_s:
+                    raise StartRefused(f"shard 0 can not be opened: {problem}") from problem
+            await asyncio.sleep(0.2)
+
+    async def _open(self) -> None:
+        row = await self._opener.open()
+        ends = await self._ledger.epoch_ends(row.shard)
+        self._books.ended_epochs = ends
+        self._flusher.start_from(row)
+        self._watermark.open_under(row.epoch, row.checkpoint, ends)
+
+    async def _keep_open(self) -> int:
+        """One turn of the keeper: a closed shard is opened again."""
+        if self._shard.is_open and self._link.lineage == self._shard.lineage:
+            metrics.HOT_PENDING.set(self._link.pending)
+            metrics.FLUSH_BACKLOG_EVENTS.set(max(self._shard.checkpoint - self._watermark.seq, 0))
+            return 0
+        self._shard.close()
+        log.warning("shard_closed", epoch=self._shard.epoch)
+        await self._open()
+        return 1
+
+    def _start_jobs(self) -> None:
+        settings = self._settings
+        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=settings.flush.poll_ms / 1000)
+        sweeper = Sweeper(self._books, settings.expiry.batch_max)
+        self._jobs = [
+            self._flush_job,
+            Job("sweeper", sweeper.step, pause_seconds=settings.expiry.sweep_ms / 1000),
+            Job("keeper", self._keep_open, pause_seconds=0.2),
+        ]
+        self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
+
+    def _wake_flusher(self, is_urgent: bool) -> None:
+        """The log has something new: who waits for its commit is served at once, else changes may gather for a moment."""
+        if is_urgent:
+            self._flush_job.wake.set()
+        elif self._linger is None:
+            pause_s = self._settings.flush.linger_ms_max / 1000
+            self._linger = asyncio.get_running_loop().call_later(pause_s, self._end_linger)
+
+    def _end_linger(self) -> None:
+        self._linger = None
+        self._flush_job.wake.set()
+
+    async def _stop(self) -> None:
+        for job in self._jobs:
+            job.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._jobs:
+            await self._flush_rest()
+        if hasattr(self, "_ledger"):
+            await self._ledger.close()
+        if hasattr(self, "_link"):
+            await self._link.close()
+
+    async def _flush_rest(self) -> None:
+        """What is in the log is committed, if the stores still answer; else it is found in the log at the next start."""
+        try:
+            async with asyncio.timeout(5):
+                while await self._flusher.step():
+                    pass
+        except (GatewayError, LedgerError, TimeoutError) as problem:
+            log.warning("left_in_log", problem=str(problem) or type(problem).__name__)
+
+
+def make_link(places: Places, settings: Settings) -> Link:
+    """The connection to the Redis of these places."""
+    if not places.redis_url:
+        return FakeLink()
+    redis = settings.redis
+    return SocketLink(
+        parse_address(places.redis_url),
+        timeout_ms=redis.command_timeout_ms,
+        connect_timeout_ms=redis.connect_timeout_ms,
+        reconnect_ms_max=redis.reconnect_ms_max,
+        pending_max=redis.pending_max,
+    )

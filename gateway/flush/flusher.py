@@ -1,0 +1,143 @@
+"""The flusher: one turn takes what is new in the log to the durable store, then tells who waits and lets Redis forget.
+
+It keeps no state that a crash could lose: where to go on is the shard's row in the durable store, and the gate of the append decides
+whether a batch is new. So it may be killed between any two steps, and may run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from gateway import metrics
+from gateway.domain.errors import GatewayError
+from gateway.domain.policy import Policy
+from gateway.durable.ledger import Batch, CommitUnknown, Ledger, ShardRow
+from gateway.flush.batches import build_batch, touched
+from gateway.flush.watermark import Watermark
+from gateway.hot.log import Entry, read_entries
+from gateway.hot.shard import Shard
+
+log = structlog.get_logger(__name__)
+
+SETTLE_NAMES_MAX = 500  # names one settle call looks at; keeps the script below a millisecond
+ENTRIES_MAX = 500  # entries parsed without letting requests through
+
+
+UNSETTLED_MAX = 100_000  # names kept for a later turn while Redis is away
+
+
+class Fenced(Exception):
+    """The shard's row is not ours to move any more: another epoch, another writer of another history, or a halt."""
+
+
+class Flusher:
+    """Flushes one shard. `step` is one turn; a `Job` repeats it."""
+
+    def __init__(self, shard: Shard, ledger: Ledger, watermark: Watermark, policy: Callable[[], Policy], *, batch_max: int) -> None:
+        self._shard = shard
+        self._ledger = ledger
+        self._watermark = watermark
+        self._policy = policy
+        self._batch_max = batch_max
+        self._digest = ""
+        self._checkpoint = 0
+        self._epoch = 0
+        self._unsettled: list[str] = []
+        self._scan_cursor: str | None = None
+
+    def start_from(self, row: ShardRow) -> None:
+        """The next turn goes on after the row's checkpoint; keys that an earlier process did not come to settle are looked through."""
+        self._scan_cursor = "0"
+        self._epoch, self._checkpoint, self._digest = row.epoch, row.checkpoint, row.digest
+
+    async def step(self) -> int:
+        """What was new, up to `batch_max` entries, is committed. Returns the number of events.
+
+        Raises:
+            ChainBroken, EntryInvalid: the log is not the one the durable store knows; nothing was written, the shard is closed.
+            LedgerUnavailable, HotStoreUnavailable: try again.
+        """
+        if not self._shard.is_open or self._epoch != self._shard.epoch:
+            return 0
+        entries = await self._read()
+        if not entries:
+            return await self._settle_left()
+        batch = build_batch(self._shard.number, self._epoch, self._digest, entries)
+        began = time.perf_counter()
+        if await self._commit(batch):
+            metrics.FLUSH_SECONDS.observe(time.perf_counter() - began)
+            metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
+            await self._after_commit(batch)
+        return len(batch.events)
+
+    async def _read(self) -> list[Entry]:
+        entries: list[Entry] = []
+        seq, digest = self._checkpoint, self._digest
+        while len(entries) < self._batch_max:
+            count = min(ENTRIES_MAX, self._batch_max - len(entries))
+            page = await read_entries(self._shard, seq, digest, count)
+            entries += page
+            if len(page) < count:
+                break
+            seq, digest = page[-1].seq, page[-1].digest
+            await asyncio.sleep(0)
+        return entries
+
+    async def _commit(self, batch: Batch) -> bool:
+        """Whether this batch is now committed by us; False when the durable store was further along, and then we are, too."""
+        try:
+            if await self._ledger.append(batch):
+                return True
+        except CommitUnknown:
+            log.warning("commit_unknown", first_seq=batch.first_seq, last_seq=batch.last_seq)
+        row = await self._ledger.read_shard(self._shard.number)
+        if row.epoch != self._epoch or row.state != "open":
+            self._shard.close()
+            raise Fenced(f"the shard is {row.state} under epoch {row.epoch}, this gateway has {self._epoch}")
+        if (row.checkpoint, row.digest) == (batch.last_seq, batch.digest):
+            return True
+        self._digest, self._checkpoint = row.digest, row.checkpoint
+        self._watermark.rise(row.checkpoint)
+        return False
+
+    async def _after_commit(self, batch: Batch) -> None:
+        self._digest, self._checkpoint = batch.digest, batch.last_seq
+        self._watermark.rise(batch.last_seq)
+        newest = batch.events[-1]
+        metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - newest.at_ms, 0) / 1000)
+        policy: Policy = self._policy()
+        self._unsettled += touched(batch)
+        await self._settle_left()
+
+    async def _settle_left(self) -> int:
+        """Checkpoint, log and key lives follow what is committed. What fails here is tried again in the next turn."""
+        if self._scan_cursor is not None and not self._unsettled:
+            await self._scan()
+        names, self._unsettled = self._unsettled, []
+        if not names and self._shard.checkpoint >= self._checkpoint:
+            return 0
+        policy: Policy = self._policy()
+        seconds = (policy.idle_ttl_seconds, policy.ended_ttl_seconds, policy.retention_seconds)
+        lives = [str(life * 1000) for life in seconds]
+        try:
+            for at in range(0, max(len(names), 1), SETTLE_NAMES_MAX):
+                some = names[at : at + SETTLE_NAMES_MAX]
+                await self._shard.run("settle", (), (str(self._checkpoint), *lives, *some))
+        except GatewayError:
+            self._unsettled = names[-UNSETTLED_MAX:]
+            raise
+        return len(names)
+
+    async def _scan(self) -> None:
+        """One page of the keys that were there when the shard was opened: a process that died between commit and settle left some without a life."""
+        base = self._shard.keys.base
+        page = await self._shard.ask("SCAN", self._scan_cursor or "0", "MATCH", f"{base}[srq]:*", "COUNT", SETTLE_NAMES_MAX)
+        assert isinstance(page, list)
+        cursor, keys = str(page[0]), page[1]
+        self._unsettled = [key.removeprefix(base) for key in keys]
+        self._scan_cursor = None if cursor == "0" else cursor
+

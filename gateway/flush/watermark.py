@@ -1,0 +1,76 @@
+"""The watermark: up to where the durable store has committed a shard, and who waits for it to rise.
+
+Positions are compared as (epoch, seq): a seq of an ended epoch counts as committed only up to where that epoch ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+
+WAITERS_MAX = 100_000
+
+
+class NotReached(Exception):
+    """The commit was not seen in time, or the epoch ended before it."""
+
+
+class TooManyWaiting(Exception):
+    """As many requests as allowed wait for a commit already."""
+
+
+class Watermark:
+    """What is committed of one shard. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.seq = 0
+        self._ends: dict[int, int] = {}
+        self._order = count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    def covers(self, epoch: int, seq: int) -> bool:
+        """Whether the change at this position is committed."""
+        if epoch == self.epoch:
+            return seq <= self.seq
+        return seq <= self._ends.get(epoch, self.seq if epoch < self.epoch else -1)
+
+    def open_under(self, epoch: int, seq: int, ends: dict[int, int]) -> None:
+        """The shard works under `epoch`, committed up to `seq`; `ends` tells where each epoch before ended."""
+        old_epoch, self.epoch, self.seq, self._ends = self.epoch, epoch, seq, dict(ends)
+        waiting, self._waiting = self._waiting, []
+        for waited_seq, _, future in waiting:
+            if future.done():
+                continue
+            if self.covers(old_epoch, waited_seq):
+                future.set_result(None)
+            else:
+                future.set_exception(NotReached("the epoch ended before the commit"))
+
+    def rise(self, seq: int) -> None:
+        """The durable store has committed up to `seq` under the current epoch."""
+        if seq <= self.seq:
+            return
+        self.seq = seq
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= seq:
+            future = heapq.heappop(waiting)[2]
+            if not future.done():
+                future.set_result(None)
+
+    async def reached(self, epoch: int, seq: int, timeout_ms: int) -> None:
+        """Return once the position is committed. Raises NotReached after the timeout, or when its epoch is over; TooManyWaiting."""
+        if self.covers(epoch, seq):
+            return
+        if epoch != self.epoch:
+            raise NotReached("the epoch is over")
+        if len(self._waiting) >= WAITERS_MAX:
+            raise TooManyWaiting(f"{WAITERS_MAX} requests wait for a commit")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (seq, next(self._order), future))
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await future
+        except TimeoutError as late:
+            raise NotReached("the commit was not seen in time") from late

@@ -1,0 +1,190 @@
+"""Batches: several operations in the order given, by few calls of Redis, each answered as its own call would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.domain.answer import BatchResult, LevelAnswer, ReservationAnswer
+from gateway.domain.command import Ack, Adjust, BatchCommand, Call, Confirm, Extend, Fulfil, Release, Reserve
+from gateway.domain.errors import Corrupt, DurabilityUnknown, GatewayError, HotStoreUnavailable
+from gateway.domain.identifier import ReservationId, mint_random_part, request_record
+from gateway.hot.operations import adjust_text
+from gateway.service import verdict
+from gateway.service.books import Absent, Books, known_id
+
+LINES_MAX = 1000  # lines one call of Redis works on; a thousand take about 10 ms there
+CHANGE_LINES = 4  # what a change of one reservation counts for: its lines are not known here
+
+
+class Texts(Protocol):
+    """Who knows how commands are told to scripts."""
+
+    def reserve_text(self, command: Reserve, call: Call, random_part: str, *, has_asked: bool) -> str: ...
+    def change_text(self, command: Extend | Confirm | Fulfil | Release, call: Call, id: ReservationId) -> str: ...
+    def time_left(self, call: Call) -> int: ...
+
+
+@dataclass(slots=True)
+class _Operation:
+    """One command on its way: its text, the names it may turn out to miss, and its result."""
+
+    command: BatchCommand
+    name: str
+    text: str = ""
+    target: ReservationId | None = None
+    random_part: str = ""
+    record: str = ""
+    has_asked: bool = False
+    result: BatchResult | None = None
+
+    @property
+    def lines(self) -> int:
+        return len(self.command.lines) if isinstance(self.command, Reserve) else CHANGE_LINES
+
+
+class BatchRun:
+    """One batch. `results` is complete when `run` has returned."""
+
+    def __init__(self, texts: Texts, books: Books, acks: dict[str, Ack], call: Call) -> None:
+        self._texts = texts
+        self._books = books
+        self._acks = acks
+        self._call = call
+
+    async def run(self, commands: Sequence[BatchCommand]) -> list[BatchResult]:
+        """One result per command, in order."""
+        operations = [self._prepare(command) for command in commands]
+        part: list[_Operation] = []
+        lines = 0
+        for operation in operations:
+            if operation.result is not None:
+                continue
+            if part and lines + operation.lines > LINES_MAX:
+                await self._apply(part)
+                part, lines = [], 0
+            part.append(operation)
+            lines += operation.lines
+        await self._apply(part)
+        await self._settle(operations)
+        return [operation.result or Corrupt("an operation was left out") for operation in operations]
+
+    def _prepare(self, command: BatchCommand) -> _Operation:
+        operation = _Operation(command, type(command).__name__.lower())
+        if isinstance(command, Reserve):
+            operation.random_part = mint_random_part()
+            if command.idempotency_key is not None:
+                operation.record = request_record(self._call.shop, "reserve", command.idempotency_key)
+        elif isinstance(command, Adjust):
+            operation.record = request_record(self._call.shop, "adjust", command.idempotency_key)
+        else:
+            try:
+                operation.target = known_id(command.id)
+            except GatewayError as problem:
+                operation.result = problem
+        return operation
+
+    def _write_text(self, operation: _Operation) -> str:
+        command, call = operation.command, self._call
+        if isinstance(command, Reserve):
+            return self._texts.reserve_text(command, call, operation.random_part, has_asked=operation.has_asked)
+        if isinstance(command, Adjust):
+            return adjust_text(
+                command, shop=call.shop, actor=call.actor, record=operation.record, has_asked=operation.has_asked
+            )
+        assert operation.target is not None
+        return self._texts.change_text(command, call, operation.target)
+
+    async def _apply(self, part: list[_Operation]) -> None:
+        """Each operation of the part has its result, the part is one unit of work."""
+        while part:
+            for operation in part:
+                operation.text = self._write_text(operation)
+            try:
+                texts = tuple(operation.text for operation in part)
+                answer = await self._books.run("batch", (), texts, within_ms=self._texts.time_left(self._call))
+            except Absent as absent:
+                part = self._without(part, absent.names)
+            except HotStoreUnavailable as problem:
+                if "OOM" not in problem.detail or problem.outcome != "not_applied" or len(part) == 1:
+                    raise
+                for operation in part:  # Redis is full: what frees units may still pass alone
+                    await self._apply_alone(operation)
+                return
+            else:
+                for operation, (status, *fields) in zip(part, answer.fields, strict=True):
+                    operation.result = self._judge(operation, status, fields)
+                return
+
+    async def _apply_alone(self, operation: _Operation) -> None:
+        try:
+            answer = await self._books.run(operation.name, (), (operation.text,))
+        except Absent as absent:
+            self._without([operation], absent.names)
+        except GatewayError as problem:
+            operation.result = problem
+        else:
+            operation.result = self._judge(operation, answer.status, answer.fields)
+
+    def _without(self, part: list[_Operation], names: set[str]) -> list[_Operation]:
+        """The part that can still be applied, when these names are nowhere. Raises Corrupt for a name nobody asked for."""
+        left = []
+        for operation in part:
+            if operation.record and f"q:{operation.record}" in names:
+                operation.has_asked = True
+            if operation.target is not None and f"r:{operation.target.random_part}" in names:
+                operation.result = self._books.missing(operation.target)
+            else:
+                left.append(operation)
+        asked = {f"q:{operation.record}" for operation in part}
+        asked |= {f"r:{operation.target.random_part}" for operation in part if operation.target is not None}
+        verdict.no_orphans(names - asked)
+        return left
+
+    def _judge(self, operation: _Operation, status: str, fields: list[str]) -> BatchResult:
+        shard, command = self._books.shard.number, operation.command
+        try:
+            if isinstance(command, Reserve):
+                return verdict.reserved(status, fields, shard)
+            if isinstance(command, Adjust):
+                return verdict.level_written(status, fields, command.location, shard)
+            return verdict.changed(operation.name, status, fields, shard)
+        except GatewayError as problem:
+            return problem
+
+    async def _settle(self, operations: list[_Operation]) -> None:
+        """Every result says whether it is committed; those that must be are waited for, the newest last."""
+        newest: tuple[int, int] | None = None
+        for operation in operations:
+            if isinstance(operation.result, ReservationAnswer | LevelAnswer):
+                position = _position(operation.result)
+                if self._ack(operation) == "durable" and (newest is None or position > newest):
+                    newest = position
+        if newest is not None:
+            try:
+                await self._books.settle(*newest, "durable")
+            except DurabilityUnknown as problem:
+                self._tell_unknown(operations, problem)
+        for operation in operations:
+            if isinstance(operation.result, ReservationAnswer | LevelAnswer):
+                operation.result.durable = await self._books.settle(*_position(operation.result), "memory")
+
+    def _tell_unknown(self, operations: list[_Operation], problem: DurabilityUnknown) -> None:
+        for operation in operations:
+            result = operation.result
+            if not isinstance(result, ReservationAnswer | LevelAnswer) or self._ack(operation) == "memory":
+                continue
+            if not self._books.watermark.covers(*_position(result)):
+                extras = {"id": str(result.reservation.id)} if isinstance(result, ReservationAnswer) else {}
+                operation.result = DurabilityUnknown(problem.detail, **extras)
+
+    def _ack(self, operation: _Operation) -> Ack:
+        name = "stock" if operation.name == "adjust" else operation.name
+        return self._call.ack or self._acks[name]
+
+
+def _position(result: ReservationAnswer | LevelAnswer) -> tuple[int, int]:
+    if isinstance(result, LevelAnswer):
+        return result.level.epoch, result.level.seq
+    return result.reservation.epoch, result.reservation.seq

@@ -1,0 +1,95 @@
+"""The books of one shard: a script is run until it could judge everything, and its change is as durable as was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.domain.command import Ack
+from gateway.domain.errors import DurabilityUnknown, GatewayError, Overloaded, ReservationLost, ReservationNotFound
+from gateway.domain.identifier import ReservationId, parse_reservation_id
+from gateway.domain.policy import Policy
+from gateway.durable.ledger import Ledger
+from gateway.flush.watermark import NotReached, TooManyWaiting, Watermark
+from gateway.hot.shard import Answer, Shard
+from gateway.service.loading import Loader
+
+ROUNDS_MAX = 2000  # times one request may load, or take back what is due; 64 holds each
+
+
+class Absent(Exception):
+    """What a script needs is neither in Redis nor in the durable store."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(", ".join(sorted(names)))
+        self.names = names
+
+
+class Books:
+    """What the services share: the shard, the ledger, the loader between them, and the watermark."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        ledger: Ledger,
+        watermark: Watermark,
+        policy: Callable[[], Policy],
+        *,
+        ack_timeout_ms: int,
+        wake_flusher: Callable[[bool], None],
+    ) -> None:
+        self.shard = shard
+        self.ledger = ledger
+        self.watermark = watermark
+        self.policy = policy
+        self.ended_epochs: dict[int, int] = {}
+        self._loader = Loader(shard, ledger, policy)
+        self._ack_timeout_ms = ack_timeout_ms
+        self._wake_flusher = wake_flusher
+
+    async def run(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Answer:
+        """The script's answer once everything it needs was there and nothing due stood in the way.
+
+        Raises Absent for what nobody knows, and what `Shard.run` and `Loader.load` raise.
+        """
+        for _ in range(ROUNDS_MAX):
+            answer = await self.shard.run(name, keys, arguments, within_ms=within_ms)
+            if answer.status == "NOT_LOADED":
+                absent = await self._loader.load(answer.fields)
+                if absent:
+                    raise Absent(absent)
+            elif answer.status != "MORE_DUE":
+                return answer
+        raise Overloaded("more was due than one request may take back")
+
+    async def settle(self, epoch: int, seq: int, ack: Ack, id: str | None = None) -> bool:
+        """Whether the change at (epoch, seq) is committed; with `ack` durable only True is returned.
+
+        Raises DurabilityUnknown when the commit was not seen in time.
+        """
+        if self.watermark.covers(epoch, seq):
+            return True
+        self._wake_flusher(ack == "durable")
+        if ack == "memory":
+            return False
+        try:
+            await self.watermark.reached(epoch, seq, self._ack_timeout_ms)
+        except (NotReached, TooManyWaiting) as problem:
+            extras = {} if id is None else {"id": id}
+            raise DurabilityUnknown(f"{problem}; the change is applied and will be persisted, or is lost with Redis", **extras) from problem
+        return True
+
+    def missing(self, id: ReservationId) -> GatewayError:
+        """Why there is no reservation of this id: it was never made, or it was lost with Redis."""
+        end = self.ended_epochs.get(id.epoch)
+        if id.shard == self.shard.number and id.epoch < self.shard.epoch and end is not None and id.seq > end:
+            return ReservationLost("the hold was answered with durable: false and lost with Redis", id=str(id))
+        return ReservationNotFound(f"there is no reservation {id}")
+
+
+def known_id(text: str) -> ReservationId:
+    """The parts of a public id. Raises ReservationNotFound for a text that is none."""
+    id = parse_reservation_id(text)
+    if id is None:
+        raise ReservationNotFound("there is no such reservation")
+    return id
+

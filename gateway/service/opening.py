@@ -1,0 +1,196 @@
+"""Opening a shard: who may write, under which epoch, and from which history.
+
+The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues the committed
+history unbroken (attached or adopted), else it is rebuilt from the durable store into key names of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.domain.errors import Corrupt, ShardRecovering
+from gateway.domain.event import EntryInvalid
+from gateway.domain.policy import Policy
+from gateway.durable.ledger import Deployment, Ledger, ShardRow
+from gateway.flush.batches import build_batch
+from gateway.hot.keys import Keys
+from gateway.hot.log import ChainBroken, Entry, read_entries
+from gateway.hot.shard import Shard
+from gateway.service.rebuilding import rebuild
+
+log = structlog.get_logger(__name__)
+
+OWNER_LEASE_MS = 30_000  # a recoverer that has not finished by then may be overtaken
+PAGE = 1000
+
+
+@dataclass(slots=True)
+class Meta:
+    """What Redis says of the shard."""
+
+    epoch: int
+    generation: int
+    seq: int
+    digest: str
+    lineage: str
+    is_poisoned: bool
+    deployment: str
+
+
+class Opener:
+    """Opens one shard. `open` is safe to repeat and to run on several gateways at once: the row decides."""
+
+    def __init__(
+        self, shard: Shard, ledger: Ledger, deployment: Deployment, policy: Callable[[], Policy]
+    ) -> None:
+        self._shard = shard
+        self._ledger = ledger
+        self._deployment = deployment
+        self._policy = policy
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+    async def open(self) -> ShardRow:
+        """The shard answers calls under the row's epoch.
+
+        Raises:
+            ShardRecovering: another gateway is opening it; try again.
+            Corrupt: the books of the durable store do not add up; a human must look.
+            DeploymentMismatch as Corrupt: this Redis holds another deployment's shard.
+            LedgerUnavailable, HotStoreUnavailable: try again.
+        """
+        shard, ledger = self._shard, self._ledger
+        await shard.load_scripts()
+        row = await ledger.read_shard(shard.number)
+        meta = await self._read_meta()
+        lineage = shard.link.lineage
+        if row.state == "halted":
+            raise Corrupt("the shard is halted; an operator must look at it")
+        if meta is not None and meta.deployment != self._deployment.id:
+            raise Corrupt(f"this Redis holds the shard of another deployment under the prefix {shard.prefix!r}")
+        if meta is not None and row.state == "open" and (meta.epoch, meta.lineage) == (row.epoch, lineage):
+            if not meta.is_poisoned and await self._is_continued(row, meta):
+                log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
+                return self._opened(row, lineage)
+        raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
+        if raised is None:
+            raise ShardRecovering("another gateway is opening the shard")
+        tail = None if meta is None or meta.is_poisoned else await self._tail(raised, meta)
+        if meta is not None and tail is not None:
+            row = await self._adopt(raised, meta, tail, lineage)
+        else:
+            row = await self._rebuild(raised, meta, lineage)
+        return self._opened(row, lineage)
+
+    def _opened(self, row: ShardRow, lineage: str) -> ShardRow:
+        self._shard.open_under(row.epoch, row.generation, lineage, row.checkpoint)
+        return row
+
+    async def _read_meta(self) -> Meta | None:
+        shard = self._shard
+        names = ("epoch", "gen", "seq", "digest", "lineage", "poison", "deployment")
+        values = await shard.ask("HMGET", shard.keys.meta, *names)
+        assert isinstance(values, list)
+        epoch, generation, seq, digest, lineage, poison, deployment = values
+        if epoch is None:
+            return None
+        return Meta(int(epoch), int(generation), int(seq), digest, lineage or "", poison is not None, deployment or "")
+
+    async def _is_continued(self, row: ShardRow, meta: Meta) -> bool:
+        return await self._tail(row, meta) is not None
+
+    async def _tail(self, row: ShardRow, meta: Meta) -> list[Entry] | None:
+        """The log after the committed anchor, if the chain leads from there to what meta says; else None."""
+        log_name = Keys(self._shard.prefix, self._shard.number, meta.generation).log
+        seq, digest, tail = row.checkpoint, row.digest, list[Entry]()
+        if meta.seq < seq:
+            return None
+        try:
+            while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
+                tail += page
+                seq, digest = page[-1].seq, page[-1].digest
+        except (ChainBroken, EntryInvalid) as problem:
+            log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
+            return None
+        return tail if (seq, digest) == (meta.seq, meta.digest) else None
+
+    async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
+        """Redis' data stand; what was not flushed yet is, and the shard goes on under the raised epoch."""
+        digest = raised.digest
+        for at in range(0, len(tail), PAGE):
+            page = tail[at : at + PAGE]
+            batch = build_batch(self._shard.number, raised.epoch, digest, page)
+            if not await self._ledger.append(batch, owner=self._owner):
+                raise ShardRecovering("another gateway has overtaken this one")
+            digest = page[-1].digest
+        await self._install(raised.epoch, meta, meta.seq, meta.digest, meta.generation, lineage, -1, "adopted")
+        log.info("shard_adopted", epoch=raised.epoch, tail=len(tail), generation=meta.generation)
+        return await self._publish(raised, meta.generation, 0, [(meta.epoch, meta.seq)])
+
+    async def _rebuild(self, raised: ShardRow, meta: Meta | None, lineage: str) -> ShardRow:
+        """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand."""
+        is_first = raised.checkpoint == 0 and raised.epoch == 1
+        generation = raised.epoch
+        keys = Keys(self._shard.prefix, self._shard.number, generation)
+        counts = await rebuild(self._shard, keys, self._ledger)
+        ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
+        how = "created" if is_first else "rebuilt"
+        await self._install(raised.epoch, meta, raised.checkpoint, raised.digest, generation, lineage, ask_ms, how)
+        log.info("shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus)
+        old_epoch = raised.epoch - 1
+        ended = [(old_epoch, raised.checkpoint)] if old_epoch else []
+        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), ended)
+        if meta is not None and meta.generation != generation:
+            self._forget_task = asyncio.create_task(self._forget(meta.generation))
+        return row
+
+    async def _install(
+        self, epoch: int, meta: Meta | None, seq: int, digest: str, generation: int, lineage: str, ask_ms: int, how: str
+    ) -> None:
+        shard = self._shard
+        keys = Keys(shard.prefix, shard.number, generation)
+        reply = await shard.ask_script(
+            "open",
+            (keys.meta, keys.log),
+            "open",
+            epoch,
+            meta.epoch if meta else 0,
+            meta.digest if meta else "",
+            seq,
+            digest,
+            generation,
+            shard.number,
+            lineage,
+            ask_ms,
+            how,
+            self._deployment.id,
+        )
+        if reply[1] != "OPENED":
+            raise ShardRecovering(f"Redis has epoch {reply[4]} already")
+        shard.learn_clock(int(reply[2]))
+
+    async def _publish(
+        self, raised: ShardRow, generation: int, rebuilt_ms: int, ended: list[tuple[int, int]]
+    ) -> ShardRow:
+        shard, ledger = self._shard, self._ledger
+        if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
+            raise ShardRecovering("another gateway has overtaken this one")
+        return await ledger.read_shard(shard.number)
+
+    async def _forget(self, generation: int) -> None:
+        """The keys of a generation that is over are dropped, a page at a time."""
+        base = Keys(self._shard.prefix, self._shard.number, generation).base
+        cursor = "0"
+        while True:
+            page = await self._shard.ask("SCAN", cursor, "MATCH", f"{base}*", "COUNT", PAGE)
+            assert isinstance(page, list)
+            cursor = str(page[0])
+            if page[1]:
+                await self._shard.ask("UNLINK", *page[1])
+            if cursor == "0":
+                return

@@ -1,0 +1,80 @@
+"""Operations: is it ready, what policy is in force, do the books add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.domain.answer import Conservation, Readiness
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.policy import PolicyBook
+from gateway.durable.ledger import Ledger, LedgerUnavailable
+from gateway.flush.watermark import Watermark
+from gateway.hot.judgement import Judgement
+from gateway.hot.shard import Shard
+from gateway.service.conservation import Audit
+from gateway.settings import SettingsInvalid
+
+
+class OperationsService:
+    """What an operator and a load balancer ask."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        ledger: Ledger,
+        watermark: Watermark,
+        book: PolicyBook,
+        judgement: Judgement,
+        advice: list[str],
+        failures: Callable[[], dict[str, int]],
+    ) -> None:
+        self._shard = shard
+        self._ledger = ledger
+        self._watermark = watermark
+        self._book = book
+        self._judgement = judgement
+        self._advice = advice
+        self._failures = failures
+
+    async def readiness(self) -> Readiness:
+        """Whether a reserve and a confirm would be answered now, check by check."""
+        shard = self._shard
+        is_connected = await shard.link.wait_connected(0.05)
+        redis: dict[str, object] = {"ok": is_connected, "server": self._judgement.server}
+        if not is_connected:
+            redis["problem"] = "not connected"
+        if self._judgement.warnings:
+            redis["warnings"] = self._judgement.warnings
+        durable: dict[str, object] = {"ok": True}
+        try:
+            await self._ledger.ping()
+        except LedgerUnavailable:
+            durable = {"ok": False, "problem": "the durable store does not answer"}
+        if self._advice:
+            durable["warnings"] = self._advice
+        shards: dict[str, object] = {"ok": shard.is_open, "open": int(shard.is_open), "epoch": shard.epoch}
+        if not shard.is_open:
+            shards["problem"] = "shard 0 is closed"
+        failing = {name: count for name, count in self._failures().items() if count}
+        flusher: dict[str, object] = {"ok": not failing, "checkpoint": self._watermark.seq}
+        if failing:
+            flusher["problem"] = ", ".join(f"{name} failed {count} times in a row" for name, count in failing.items())
+        checks = {"redis": redis, "durable": durable, "shards": shards, "flusher": flusher}
+        return Readiness(all(bool(check["ok"]) for check in checks.values()), checks)
+
+    async def conservation(self) -> Conservation:
+        """The law checked between Redis, the durable levels, the open reservations and the event log, without stopping sales."""
+        return await Audit(self._shard, self._ledger, self._watermark).run()
+
+    def policy(self) -> dict[str, object]:
+        """The tiers, limits and thresholds in force, their source and version."""
+        return self._book.description()
+
+    def reload(self) -> dict[str, object]:
+        """The policy after re-reading the configuration. Raises InvalidRequest with every error; the old one then stays."""
+        try:
+            done = self._book.reload()
+        except SettingsInvalid as problem:
+            errors = [{"field": key, "message": message} for key, message in problem.errors]
+            raise InvalidRequest("the configuration is not valid; the old one stays", errors=errors) from problem
+        return {**self._book.description(), "changed": done.is_changed, "needs_restart": done.ignored}

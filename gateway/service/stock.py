@@ -1,0 +1,146 @@
+"""Stock: levels as sources tell them, adjustments, pauses, and reading."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from gateway.domain.answer import ImportRow, LevelAnswer, SkuAnswer, StockPage
+from gateway.domain.command import Ack, Adjust, Call, Pause, PutLevel
+from gateway.domain.errors import InvalidRequest, SkuNotFound
+from gateway.domain.identifier import Position, ReservationId, parse_reservation_id, request_record
+from gateway.domain.stock import Sku
+from gateway.hot.operations import adjust_text, parse_sku, pause_text, put_text
+from gateway.service import verdict
+from gateway.service.books import Absent, Books
+from gateway.service.content import content_of
+from gateway.service.cursor import pack_cursor, unpack_cursor
+from gateway.service.importing import ImportRun
+
+SKUS_MAX = 100  # skus read by one call of Redis
+
+
+class StockService:
+    """Every thing a caller may want of stock. `ack` is the default of its writes."""
+
+    def __init__(self, books: Books, ack: Ack) -> None:
+        self._books = books
+        self._ack = ack
+
+    async def read(self, sku: str, call: Call) -> SkuAnswer:
+        """The sku with all its levels. Raises SkuNotFound when it has none."""
+        found, _ = await self.query([sku], call)
+        if not found:
+            raise SkuNotFound(f"there is no sku {sku!r}")
+        return found[0]
+
+    async def query(self, skus: Sequence[str], call: Call) -> tuple[list[SkuAnswer], list[str]]:
+        """The skus that have a level, in the order asked, and the names of those that have none."""
+        books, names = self._books, list(dict.fromkeys(skus))
+        found: list[SkuAnswer] = []
+        for at in range(0, len(names), SKUS_MAX):
+            some = names[at : at + SKUS_MAX]
+            declared = tuple(books.shard.keys.sku(call.shop, sku) for sku in some)
+            try:
+                answer = await books.run("read_sku", declared, tuple(f"{call.shop}/{sku}" for sku in some))
+            except Absent as absent:
+                verdict.no_orphans(absent.names)
+                raise
+            found += [self._told(parse_sku(text)) for text in answer.fields]
+        return [one for one in found if one.sku.levels], [one.sku.sku for one in found if not one.sku.levels]
+
+    def _told(self, sku: Sku) -> SkuAnswer:
+        books = self._books
+        position = sku.position(books.shard.number)
+        return SkuAnswer(sku, position, books.watermark.covers(position.epoch, position.seq), books.shard.number)
+
+    async def list(self, call: Call, *, limit: int, cursor: str | None) -> StockPage:
+        """Skus of the durable store by name; `as_of` says how fresh. Raises InvalidRequest for a foreign cursor."""
+        books = self._books
+        seen = Position(books.shard.number, books.watermark.epoch, books.watermark.seq)
+        after = "" if cursor is None else unpack_cursor(cursor, 1)[0]
+        skus = await verdict.durable_read(books.ledger.list_skus(call.shop, after, limit + 1))
+        page = [self._told(sku) for sku in skus[:limit]]
+        more = pack_cursor(page[-1].sku.sku) if len(skus) > limit else None
+        return StockPage(page, more, seen)
+
+    async def put_level(self, command: PutLevel, call: Call) -> LevelAnswer:
+        """What the source tells is applied, or was before. Safe to repeat: the sequence decides.
+
+        Raises StaleSequence, VersionConflict, InvalidRequest (reflects that are unknown or not confirmed).
+        """
+        books = self._books
+        ids = self._reflected(command)
+        text = put_text(command, shop=call.shop, actor=call.actor, content=content_of(command), reflects=ids)
+        declared = (books.shard.keys.sku(call.shop, command.sku),)
+        try:
+            answer = await books.run("put", declared, (text,))
+        except Absent as absent:
+            verdict.no_orphans(absent.names - {f"r:{id.random_part}" for id in ids})
+            raise _not_reflected(ids, {name[2:] for name in absent.names}) from None
+        if answer.status == "NOT_CONFIRMED":
+            raise _not_reflected(ids, set(answer.fields))
+        written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        return await self._settled(written, call)
+
+    def _reflected(self, command: PutLevel) -> list[ReservationId]:
+        ids, errors = [], []
+        for i, text in enumerate(command.reflects):
+            id = parse_reservation_id(text)
+            if id is None:
+                errors.append({"field": f"reflects[{i}]", "message": f"{text!r} is not a known reservation"})
+            else:
+                ids.append(id)
+        if errors:
+            raise InvalidRequest(errors=errors)
+        return ids
+
+    async def adjust(self, command: Adjust, call: Call) -> LevelAnswer:
+        """on_hand has moved by the delta, once per key. Raises SkuNotFound, InsufficientOnHand, VersionConflict."""
+        books = self._books
+        record = request_record(call.shop, "adjust", command.idempotency_key)
+        declared = (books.shard.keys.sku(call.shop, command.sku), books.shard.keys.request(record))
+        text = adjust_text(command, shop=call.shop, actor=call.actor, record=record, has_asked=False)
+        try:
+            answer = await books.run("adjust", declared, (text,))
+        except Absent as absent:
+            verdict.no_orphans(absent.names - {f"q:{record}"})
+            text = adjust_text(command, shop=call.shop, actor=call.actor, record=record, has_asked=True)
+            answer = await books.run("adjust", declared, (text,))
+        written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        return await self._settled(written, call)
+
+    async def _settled(self, answer: LevelAnswer, call: Call) -> LevelAnswer:
+        answer.durable = await self._books.settle(answer.level.epoch, answer.level.seq, call.ack or self._ack)
+        return answer
+
+    async def pause(self, command: Pause, call: Call) -> SkuAnswer:
+        """The sku takes no new reservations, or takes them again. Safe to repeat. Raises SkuNotFound."""
+        books = self._books
+        declared = (books.shard.keys.sku(call.shop, command.sku),)
+        text = pause_text(command, shop=call.shop, actor=call.actor)
+        try:
+            answer = await books.run("pause", declared, (text,))
+        except Absent as absent:
+            verdict.no_orphans(absent.names)
+            raise
+        if answer.status not in ("APPLIED", "UNCHANGED"):
+            raise verdict.refused_sku(answer.status)
+        sku = parse_sku(answer.fields[0])
+        told = self._told(sku)
+        told.durable = await books.settle(sku.epoch, sku.seq, call.ack or self._ack)
+        return told
+
+    async def import_rows(
+        self, rows: AsyncIterator[ImportRow], source: str, call: Call
+    ) -> tuple[int, int, int, list[tuple[int, str]]]:
+        """(applied, unchanged, stale, rejected rows with the reason). Rows are taken as they come, a bounded number at a time."""
+        return await ImportRun(self._books, source, call, call.ack or self._ack).run(rows)
+
+
+def _not_reflected(ids: Sequence[ReservationId], parts: set[str]) -> InvalidRequest:
+    errors = [
+        {"field": f"reflects[{i}]", "message": f"{id} is unknown or not confirmed"}
+        for i, id in enumerate(ids)
+        if id.random_part in parts
+    ]
+    return InvalidRequest(errors=errors)
