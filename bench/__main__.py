@@ -1,0 +1,123 @@
+"""The program: `python -m bench [--only NAME] [--rounds 5] [--seconds 4] [--quick]`.
+
+Prints the report on standard output and keeps it: `bench/results/<date>.json`, and `bench/RESULTS.md` when
+all rows were measured. A run with wrong counts keeps nothing. Exit status 0; 1 when a count was wrong or a
+server failed; 3 when a wanted ratio or limit was missed; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from bench.arguments import ROUNDS_TO_KEEP_MIN, Arguments, parse
+from bench.failure import BenchFailure
+from bench.load import CONNECTIONS
+from bench.machine import describe_machine, describe_versions
+from bench.report import Run, document, markdown
+from bench.rounds import play_rounds, say_to_terminal
+from bench.row import FigureRow, RateRow, Row
+from bench.rows import ROWS
+from bench.stage import Stage
+from gateway.embedded.errors import EmbeddedError
+
+HERE = Path(__file__).resolve().parent
+WRONG, MISSED, INTERRUPTED = 1, 3, 130
+
+
+def chosen_rows(only: tuple[str, ...]) -> list[type[Row]]:
+    """The rows that were asked for, and those they are compared with; all where none was named."""
+    names = set(only or ROWS)
+    while True:
+        rows = [row for name, row in ROWS.items() if name in names]
+        references = {one.row for row in rows if issubclass(row, RateRow) for one in row.references}
+        if references <= names:
+            return rows
+        names |= references
+
+
+def measure(arguments: Arguments, words: list[str]) -> Run:
+    """The rows were measured, and everything that was started for it has ended."""
+    kinds = chosen_rows(arguments.only)
+    has_gateway = any(kind.needs_gateway for kind in kinds)
+    has_postgres = any(kind.needs_postgres for kind in kinds)
+    machine = describe_machine()
+    with Stage(arguments, has_gateway=has_gateway) as stage:
+        rows = [kind(stage) for kind in kinds]
+        versions = describe_versions(stage, has_gateway=has_gateway, has_postgres=has_postgres)
+        for facts in (machine, versions):
+            for name, fact in facts.items():
+                say_to_terminal(f"{name}: {fact}")
+        rate_rows = [row for row in rows if isinstance(row, RateRow)]
+        played = play_rounds(rate_rows, arguments.rounds, arguments.seconds, say_to_terminal)
+        problems = [problem for one in played.series.values() for problem in one.problems]
+        if any(row.needs_gateway for row in rate_rows):
+            say_to_terminal("checking the gateway's books")
+            problems += stage.gateway.client.violations()
+        figures = []
+        for row in rows:
+            if isinstance(row, FigureRow):
+                say_to_terminal(f"measuring {row.name}")
+                figures += row.measure()
+    return Run(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        command=shlex.join(["python", "-m", "bench", *words]),
+        settings={
+            "rounds": f"{arguments.rounds} of {arguments.seconds:g} s, {CONNECTIONS} connections",
+            "load generator": stage.generator.name,
+            "rounds on a busy machine": "unknown" if played.busy_rounds is None else str(played.busy_rounds),
+        },
+        machine=machine,
+        versions=versions,
+        played=played,
+        figures=figures,
+        problems=problems,
+        is_judged=not arguments.is_quick,
+    )
+
+
+def keep(run: Run, only: tuple[str, ...]) -> None:
+    """The run is in `bench/results/`, and as the table in `bench/RESULTS.md` where it has all rows."""
+    name = "-".join([run.date, *only])
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{name}.json").write_text(
+        json.dumps(document(run), indent=1, ensure_ascii=False) + "\n"
+    )
+    if not only:
+        (HERE / "RESULTS.md").write_text(markdown(run))
+
+
+def main(words: list[str]) -> int:
+    """The report is printed, and kept where it may be; returns the exit status."""
+    arguments = parse(words, list(ROWS))
+    # Also where they arrive ignored (a job in the background): without them the servers would be left to
+    # their leash.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        run = measure(arguments, words)
+    except (BenchFailure, EmbeddedError) as exc:
+        say_to_terminal(f"no result: {exc}")
+        return WRONG
+    except KeyboardInterrupt:
+        say_to_terminal("interrupted; everything that was started has ended")
+        return INTERRUPTED
+    print(markdown(run))
+    if run.problems:
+        return WRONG
+    if arguments.rounds >= ROUNDS_TO_KEEP_MIN and not arguments.is_quick:
+        keep(run, arguments.only)
+    return MISSED if run.missed else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

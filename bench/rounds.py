@@ -1,0 +1,97 @@
+"""Playing the rows in alternating rounds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.quiet import wait_quiet
+from bench.row import RateRow, Sample
+
+Say = Callable[[str], None]
+WARM_SECONDS_MAX = 1.0
+
+
+@dataclass
+class Series:
+    """The rounds of one row, in the order of time, and what was found wrong with them."""
+
+    row: RateRow
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Per round, done per second."""
+        return [sample.rate for sample in self.samples]
+
+    @property
+    def rate(self) -> float:
+        """The median over the rounds."""
+        return median(self.rates)
+
+    @property
+    def p50_ms(self) -> float:
+        """The median over the rounds of each round's p50."""
+        return median(sample.p50_ms for sample in self.samples)
+
+    @property
+    def p99_ms(self) -> float:
+        """The median over the rounds of each round's p99."""
+        return median(sample.p99_ms for sample in self.samples)
+
+    @property
+    def wrong(self) -> int:
+        """Answers that were not what the row expects, and requests without one."""
+        return sum(sample.wrong for sample in self.samples)
+
+
+@dataclass
+class Played:
+    """All rounds of a run; `busy_rounds` began on a machine that was not at rest (None: it does not tell)."""
+
+    series: dict[str, Series]
+    busy_rounds: int | None
+
+
+def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> Played:
+    """Every row was prepared, warmed by a round that is not kept, played `rounds` times in turn, and checked.
+
+    The order moves by one with each round: a row would otherwise always run in the wake of the same
+    neighbour.
+
+    Raises:
+        BenchFailure: a server or the generator failed.
+    """
+    series = {row.name: Series(row) for row in rows}
+    for row in rows:
+        say(f"preparing {row.name}")
+        row.prepare()
+    for row in rows:
+        row.play(min(WARM_SECONDS_MAX, seconds))
+        row.settle()
+    rests = []
+    for turn in range(rounds):
+        first = turn % len(rows) if rows else 0
+        for row in rows[first:] + rows[:first]:
+            is_quiet = wait_quiet()
+            played = row.play(seconds)
+            row.settle()
+            rests.append(is_quiet)
+            series[row.name].samples.append(played)
+            noise = "  (the machine was busy)" if is_quiet is False else ""
+            figures = f"{row.name:<10}{played.rate:>10,.0f}/s  p99 {played.p99_ms:.1f} ms"
+            say(f"round {turn + 1}/{rounds}  {figures}{noise}")
+    for one in series.values():
+        say(f"checking {one.row.name}")
+        one.problems += one.row.verify()
+        if one.wrong:
+            one.problems.append(f"{one.row.name}: {one.wrong} answers were missing or not as expected")
+    return Played(series, None if None in rests else rests.count(False))
+
+
+def say_to_terminal(line: str) -> None:
+    """The line is on standard error: standard output is for the result."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,19 @@
+"""The rows of the table, in its order. A new row is a module here and a line in `ROWS`."""
+
+from __future__ import annotations
+
+from bench.row import Row
+from bench.rows.diy import Diy
+from bench.rows.diy_tuned import DiyTuned
+from bench.rows.durable import Durable
+from bench.rows.hot import Hot
+from bench.rows.life import Life
+from bench.rows.memory import Memory
+from bench.rows.noop import Noop
+from bench.rows.noop_get import NoopGet
+from bench.rows.read import Read
+from bench.rows.sold_out import SoldOut
+
+ROWS: dict[str, type[Row]] = {
+    row.name: row for row in (Noop, NoopGet, Diy, DiyTuned, Hot, Durable, SoldOut, Life, Read, Memory)
+}

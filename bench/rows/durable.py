@@ -1,0 +1,42 @@
+"""durable: as `hot`, but each answer waits until its change is committed in PostgreSQL, fsync on.
+
+Checked in the database itself, and without waiting for anything: what was answered is there when the round
+ends.
+"""
+
+from __future__ import annotations
+
+from bench.database import fetch_number
+from bench.row import Reference, Sample, out_of_bracket
+from bench.rows.hot import Hot
+
+HELD = "SELECT coalesce(sum(held), 0)::bigint FROM levels WHERE sku = $1"
+
+
+class Durable(Hot):
+    """POST of one line of one hot sku with ack=durable."""
+
+    name = "durable"
+    title = "reserve, hot sku, ack=durable"
+    references = (Reference("noop"), Reference("diy"), Reference("diy_tuned"))
+    ack = "durable"
+
+    def prepare(self) -> None:
+        """The gateway serves."""
+        super().prepare()
+        self._problems: list[str] = []
+
+    def play(self, seconds: float) -> Sample:
+        """One round, and a look into the database right after it."""
+        played = super().play(seconds)
+        sku = next(reversed(self.counted))
+        held = fetch_number(self.stage.gateway.database_url, HELD, sku)
+        in_flight_max = self.stage.generator.in_flight_max
+        self._problems += out_of_bracket(
+            f"durable, committed holds of {sku}", held, played.done, in_flight_max
+        )
+        return played
+
+    def verify(self) -> list[str]:
+        """As `hot`, and the database held what was answered at the end of each round."""
+        return self._problems + super().verify()

@@ -1,0 +1,75 @@
+"""The HTTP server of this process: where it listens, and how it stops."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from aiohttp import web
+
+from gateway.app.engine import Engine, StartRefused
+from gateway.settings import HttpSettings, Settings
+from gateway.web.application import GatewayRunner, build_application
+from gateway.web.limits import HttpLimits
+from gateway.web.site import Services
+
+BACKLOG = 1024  # connections the kernel keeps until they are accepted
+
+
+class HttpServer:
+    """Serves an engine. `start` listens, `drain` finishes what is in flight and stops."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        key = settings.bootstrap_key.get_secret_value()
+        if not key and not is_loopback(settings.host):
+            raise StartRefused(
+                f"host {settings.host} can be reached from outside and no key is configured: set GATEWAY_BOOTSTRAP_KEY, "
+                "or GATEWAY_HOST=127.0.0.1"
+            )
+        self._settings = settings
+        services = Services(engine.reservations, engine.stock, engine.operations)
+        self._limits = limits_of(settings.http)
+        application = build_application(services, engine.policy, self._limits, bootstrap_key=key)
+        self._runner = GatewayRunner(application)
+
+    @property
+    def address(self) -> str:
+        """Where it can be reached, as a URL."""
+        host = self._settings.host
+        return f"http://[{host}]:{self._settings.port}" if ":" in host else f"http://{host}:{self._settings.port}"
+
+    async def start(self) -> None:
+        """Requests are accepted. Raises StartRefused when the port is taken."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as problem:
+            raise StartRefused(f"cannot listen on {self.address}: {problem.strerror}; see GATEWAY_PORT") from problem
+
+    async def drain(self) -> None:
+        """Nothing is accepted any more, and what was in flight is answered, within `http.drain_timeout_ms`."""
+        self._runner.drain()
+        await self._runner.cleanup()
+
+
+def limits_of(http: HttpSettings) -> HttpLimits:
+    """The bounds of the configuration as the web floor takes them."""
+    return HttpLimits(
+        body_bytes_max=http.body_bytes_max,
+        header_bytes_max=http.header_bytes_max,
+        body_timeout_ms=http.body_timeout_ms,
+        keepalive_timeout_ms=http.keepalive_timeout_ms,
+        drain_timeout_ms=http.drain_timeout_ms,
+        requests_max=http.requests_max,
+        import_row_bytes_max=http.import_row_bytes_max,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,145 @@
+"""`gateway replay`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.options import DEFAULT_URL, EXIT_FAILED, EXIT_NO, KeyOption, ShopOption, UrlOption, fail
+
+if TYPE_CHECKING:
+    from gateway.cli.play.plan import Plan
+    from gateway.cli.play.report import Report
+
+SOURCE = "replay"
+#: A sweeper returns due units within a second; more than this is reported as a broken law.
+SETTLE_SECONDS_MAX = 10.0
+
+
+def replay(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Orders as CSV: InvoiceNo, StockCode, Quantity, ...")
+    ],
+    *,
+    speed: Annotated[
+        str, typer.Option("--speed", help="A multiple of real time, or max: as fast as the gateway answers.")
+    ] = "max",
+    abandon: Annotated[
+        float, typer.Option("--abandon", min=0.0, max=1.0, help="Share of invoices that are left to expire.")
+    ] = 0.3,
+    ttl: Annotated[int, typer.Option("--ttl", min=1, max=86_400, help="Seconds that a hold lives.")] = 5,
+    stock: Annotated[
+        float,
+        typer.Option("--stock", min=0.0, max=1_000.0, help="Start stock, as a multiple of what FILE sells."),
+    ] = 1.0,
+    processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes that play.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Decides which invoices are abandoned.")] = 1,
+    url: UrlOption = DEFAULT_URL,
+    shop: ShopOption = "main",
+    location: Annotated[
+        str, typer.Option("--location", help="Where the start stock and what comes back lie.")
+    ] = "main",
+    concurrency: Annotated[
+        int,
+        typer.Option("--concurrency", min=1, max=1_000, help="Invoices under way at once, in each process."),
+    ] = 32,
+    patience: Annotated[
+        float,
+        typer.Option("--patience", min=1.0, max=86_400.0, help="Seconds that a request is repeated for."),
+    ] = 120.0,
+    key: KeyOption = "",
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="Keep the state of the run here; the same command then goes on."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report here, for machines.")] = None,
+) -> None:
+    """Play real orders against a running gateway, then compare every level with a count of the gateway's own
+    answers.
+
+    Status 0: everything was played and nothing differs; 1: something differs or was refused; 2: the run was
+    not finished.
+    """
+    from gateway.cli.play.plan import Plan
+
+    plan = Plan(
+        run=_fresh_run(),
+        url=url,
+        shop=shop,
+        key=key,
+        speed=_multiple(speed),
+        abandon=abandon,
+        ttl_seconds=ttl,
+        stock=str(stock),
+        seed=seed,
+        concurrency=concurrency,
+        processes=processes,
+        location=location,
+        source=SOURCE,
+        patience_seconds=patience,
+        settle_seconds_max=SETTLE_SECONDS_MAX,
+    )
+    report = _run(plan, file, state)
+    _tell(report, json)
+    raise typer.Exit(0 if report.is_exact else EXIT_NO)
+
+
+def _fresh_run() -> str:
+    """A name that no other run has: the time for people, chance for two in one second."""
+    import secrets
+    import time
+
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def _multiple(speed: str) -> float:
+    """The speed as a number, 0 for max."""
+    import math
+
+    if speed == "max":
+        return 0.0
+    try:
+        multiple = float(speed)
+    except ValueError:
+        multiple = 0.0
+    if not (math.isfinite(multiple) and multiple > 0):
+        raise fail(f"--speed must be max or a number above 0, not {speed!r}")
+    return multiple
+
+
+def _run(plan: Plan, file: Path, state: Path | None) -> Report:
+    import asyncio
+
+    from rich.console import Console
+
+    from gateway.cli.answer import RemoteFailed
+    from gateway.cli.play.run import run
+    from gateway.cli.play.watch import Watch
+    from gateway.cli.records import FileUnreadable
+    from gateway.loop import new_event_loop
+
+    console = Console(stderr=True)
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(
+                run(plan, file, state, lambda orders: Watch(console, len(orders.invoices))),
+            )
+    except (RemoteFailed, FileUnreadable, OSError) as exc:
+        hint = f"\nrepeat the command with --state {state} to go on" if state and state.exists() else ""
+        raise fail(f"the run was not finished: {exc}{hint}") from exc
+
+
+def _tell(report: Report, json: Path | None) -> None:
+    import orjson
+    from rich.console import Console
+
+    report.show(Console())
+    if json is None:
+        return
+    try:
+        json.write_bytes(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as exc:
+        typer.echo(f"cannot write {json}: {exc.strerror or exc}", err=True)
+        raise typer.Exit(EXIT_FAILED) from exc

@@ -1,0 +1,101 @@
+"""The append on PostgreSQL.
+
+Measured with a batch of 2,000 new reservations, all of them keyed, on PostgreSQL 18 with fsync: array parameters and
+`unnest` 25,000 to 28,000 events/s, COPY for what is new by law 45,000 to 55,000; for a batch of one or of fifty both
+take the same time. The rest of the cost is the indexes'. So new rows travel by COPY, changed ones by `unnest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+import asyncpg
+from sqlalchemy import BigInteger, Boolean, Integer, Table
+
+from gateway.durable import schema
+from gateway.durable.postgres_transaction import BEGIN, RawConnection, commit
+from gateway.durable.rows import Batch
+from gateway.durable.written import (
+    How,
+    Written,
+    conflict_text,
+    insert_text,
+    prove_in_order,
+    written,
+    written_columns,
+)
+
+_REQUESTS_KEY: Final = "requests_pkey"
+
+
+async def append(raw: RawConnection, batch: Batch, owner: str | None) -> bool:
+    """As `Ledger.append`, on a connection that is cut off when this raises.
+
+    A request's record is nearly always new, and COPY is twice as fast as an upsert. So it is tried first; when
+    a key did come back, the transaction starts again and overwrites.
+    """
+    prove_in_order(batch)
+    rows = written(batch)
+    try:
+        return await _transaction(raw, batch, owner, [_new_request(one) for one in rows])
+    except asyncpg.UniqueViolationError as exc:
+        if exc.constraint_name != _REQUESTS_KEY:
+            raise
+        await raw.execute("ROLLBACK")
+    return await _transaction(raw, batch, owner, rows)
+
+
+def _new_request(one: Written) -> Written:
+    return Written(one.table, "insert", one.rows) if one.table is schema.requests else one
+
+
+async def _transaction(raw: RawConnection, batch: Batch, owner: str | None, rows: Sequence[Written]) -> bool:
+    if await raw.execute(f"{BEGIN}; {_gate(batch, owner)}") != "UPDATE 1":
+        await raw.execute("ROLLBACK")
+        return False
+    for one in rows:
+        if one.how == "insert":
+            columns = written_columns(one.table)
+            await raw.copy_records_to_table(one.table.name, records=one.rows, columns=columns)
+        else:
+            await raw.execute(_unnest_text(one.table, one.how), *zip(*one.rows, strict=True))
+    await commit(raw)
+    return True
+
+
+def _gate(batch: Batch, owner: str | None) -> str:
+    """The gate as text, so that it travels in one round trip with BEGIN, which takes no parameters."""
+    state = "state = 'open'"
+    if owner is not None:
+        state = f"state = 'recovering' AND owner = {_literal(owner)}"
+    return (
+        f"UPDATE shards SET checkpoint = {batch.last_seq:d}, digest = {_literal(batch.digest)}"
+        f" WHERE shard = {batch.shard:d} AND epoch = {batch.epoch:d} AND checkpoint = {batch.first_seq - 1:d}"
+        f" AND digest = {_literal(batch.previous_digest)} AND {state}"
+    )
+
+
+def _literal(word: str) -> str:
+    """A word inside a statement in a form that has nothing to escape, whatever the word and the server's settings."""
+    return f"convert_from(decode('{word.encode().hex()}', 'hex'), 'UTF8')"
+
+
+@cache
+def _unnest_text(table: Table, how: How) -> str:
+    """INSERT of one array per column, so that the statement is the same for any number of rows."""
+    arrays = ", ".join(
+        f"CAST(${position} AS {_type(table, name)}[])"
+        for position, name in enumerate(written_columns(table), start=1)
+    )
+    return insert_text(table, f"SELECT * FROM unnest({arrays})") + conflict_text(table, how)
+
+
+def _type(table: Table, name: str) -> str:
+    kind = table.c[name].type
+    if isinstance(kind, BigInteger):
+        return "bigint"
+    if isinstance(kind, Integer):
+        return "integer"
+    return "boolean" if isinstance(kind, Boolean) else "text"

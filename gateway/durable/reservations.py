@@ -1,0 +1,129 @@
+"""Reservations as they are read: one, all that hold units, or a search."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from functools import cache
+from itertools import product
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, desc, select, text, tuple_, union_all
+
+from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED
+from gateway.durable.database import Connection
+from gateway.durable.rows import ReservationQuery
+from gateway.durable.schema import LIVE, reservation_skus, reservations
+from gateway.durable.statement import Statement, number, word
+
+_STATES: Final = (HELD, CONFIRMED, FULFILLED, RELEASED, EXPIRED)
+
+_READ: Final = Statement(select(reservations.c.packed).where(reservations.c.id == word("random_part")))
+_LIVE_PAGE: Final = Statement(
+    select(reservations.c.created_seq, reservations.c.id, reservations.c.state, reservations.c.packed)
+    .where(
+        reservations.c.shard == number("of_shard"),
+        text(LIVE),
+        tuple_(reservations.c.created_seq, reservations.c.id) > tuple_(number("after_seq"), word("after_id")),
+    )
+    .order_by(reservations.c.created_seq, reservations.c.id)
+    .limit(number("page"))
+)
+
+
+async def read_reservation(connection: Connection, random_part: str) -> str | None:
+    """As `Ledger.read_reservation`."""
+    rows = await connection.fetch(_READ, random_part=random_part)
+    return str(rows[0][0]) if rows else None
+
+
+async def live_reservations(
+    connection: Connection, shard: int, page: int
+) -> AsyncGenerator[list[tuple[str, str, str]], None]:
+    """(random part, state, packed) of every held or confirmed reservation, oldest first, in pages; on a snapshot."""
+    after_seq, after_id = -1, ""
+    while True:
+        rows = await connection.fetch(
+            _LIVE_PAGE, of_shard=shard, after_seq=after_seq, after_id=after_id, page=page
+        )
+        if not rows:
+            return
+        yield [(random_part, state, packed) for _, random_part, state, packed in rows]
+        after_seq, after_id = rows[-1][0], rows[-1][1]
+
+
+async def search(connection: Connection, query: ReservationQuery) -> list[tuple[str, str]]:
+    """As `Ledger.search_reservations`."""
+    statement = _search_statement(
+        query.reference is not None,
+        query.customer is not None,
+        query.sku is not None,
+        query.state,
+        query.before is not None,
+    )
+    before_ms, before_id = query.before or (0, "")
+    rows = await connection.fetch(
+        statement,
+        of_shop=query.shop,
+        of_reference=query.reference,
+        of_customer=query.customer,
+        of_sku=query.sku,
+        now_ms=query.now_ms,
+        before_ms=before_ms,
+        before_id=before_id,
+        page=query.limit,
+    )
+    return [(random_part, packed) for random_part, packed, _ in rows]
+
+
+@cache
+def _search_statement(
+    has_reference: bool, has_customer: bool, has_sku: bool, state: str | None, has_before: bool
+) -> Statement:
+    """The union of arms that are each read from one index in the wanted order and stop at the limit.
+
+    An OR over states or over the two ways a sku is stored would be collected whole and sorted before the first
+    row comes out.
+    """
+    wanted: list[ColumnElement[bool]] = [reservations.c.shop == word("of_shop")]
+    if has_reference:
+        # Said twice: only the condition as it stands in the partial index lets the planner use it.
+        wanted += [reservations.c.reference == word("of_reference"), text("reference <> ''")]  # type: ignore[list-item]
+    if has_customer:
+        wanted += [reservations.c.customer == word("of_customer"), text("customer <> ''")]  # type: ignore[list-item]
+    has_index = has_reference or has_customer or has_sku
+    arms = [
+        _arm([*wanted, *by_state], by_sku, has_before)
+        for by_state, by_sku in product(_states(state, has_index), ("only", "several") if has_sku else ("",))
+    ]
+    union = union_all(*(select(arm.subquery()) for arm in arms)).subquery("found")
+    newest_first = select(union).order_by(desc(union.c.created_ms), desc(union.c.id)).limit(number("page"))
+    return Statement(newest_first)
+
+
+def _states(state: str | None, has_index: bool) -> Sequence[Sequence[ColumnElement[bool]]]:
+    """The conditions of the arms that together are one state, or all of them."""
+    column, deadline = reservations.c.state, reservations.c.deadline_ms
+    if state == HELD:
+        return [[column == HELD, deadline > number("now_ms")]]
+    if state == EXPIRED:
+        return [[column == EXPIRED], [column == HELD, deadline <= number("now_ms")]]
+    if state is not None:
+        return [[column == state]]
+    # Without any other filter the index by state is the one in order, once per state.
+    return [[]] if has_index else [[column == one] for one in _STATES]
+
+
+def _arm(wanted: Sequence[ColumnElement[bool]], by_sku: str, has_before: bool) -> Select[Any]:
+    table, source = reservations.c, reservations
+    created, random_part = table.created_ms, table.id
+    arm = select(table.id, table.packed, table.created_ms).where(*wanted)
+    if by_sku == "only":
+        arm = arm.where(table.sku == word("of_sku"))
+    elif by_sku == "several":
+        created, random_part = reservation_skus.c.created_ms, reservation_skus.c.id
+        arm = arm.select_from(source.join(reservation_skus, random_part == table.id)).where(
+            reservation_skus.c.shop == word("of_shop"), reservation_skus.c.sku == word("of_sku")
+        )
+    if has_before:
+        arm = arm.where(tuple_(created, random_part) < tuple_(number("before_ms"), word("before_id")))
+    return arm.order_by(desc(created), desc(random_part)).limit(number("page"))

@@ -1,0 +1,141 @@
+"""`/v1/batch`: many operations in one call, each answered as its own call would be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.domain.answer import BatchResult, LevelAnswer, ReservationAnswer
+from gateway.domain.command import BatchCommand, Call, Reserve
+from gateway.domain.errors import FieldError, GatewayError, IdempotencyKeyRequired, InvalidRequest
+from gateway.web.bodies import (
+    BatchAdjustBody,
+    BatchBody,
+    ConfirmBody,
+    ExtendBody,
+    FulfilBody,
+    Operation,
+    ReleaseBody,
+    ReserveBody,
+    check,
+)
+from gateway.web.exchange import Exchange
+from gateway.web.fields import is_idempotency_key
+from gateway.web.reading import read_form
+from gateway.web.rendering import level_answer, reservation_answer, to_json
+from gateway.web.reservations import (
+    confirm_command,
+    extend_command,
+    fulfil_command,
+    judge_hold,
+    release_command,
+    reserve_command,
+)
+from gateway.web.site import Site
+from gateway.web.stock import adjust_command
+from gateway.web.wire import Answer
+
+
+async def batch(site: Site, exchange: Exchange) -> Answer:
+    """Each operation has its result, in order; one that failed has not stopped the others."""
+    parsed, body = await read_form(exchange, BatchBody, site.limits)
+    call = exchange.call(parsed)
+    if body is None or exchange.errors:
+        raise exchange.refusal()
+    refused: dict[int, GatewayError] = {}
+    commands: list[BatchCommand] = []
+    for index, operation in enumerate(body.operations):
+        try:
+            commands.append(_command(site, operation, call))
+        except GatewayError as error:
+            refused[index] = error
+    answers = iter(await site.services.reservations.batch(commands, call) if commands else ())
+    waiting = iter(commands)
+    results = []
+    for index in range(len(body.operations)):
+        if index in refused:
+            results.append(_result(site, exchange, refused[index], None))
+        else:
+            results.append(_result(site, exchange, next(answers), next(waiting)))
+    return Answer(200, to_json({"results": results}))
+
+
+def _result(
+    site: Site, exchange: Exchange, answer: BatchResult, command: BatchCommand | None
+) -> dict[str, Any]:
+    if isinstance(answer, GatewayError):
+        body = site.problems.body(answer, exchange.request_id)
+        return {"status": body["status"], "body": body}
+    if isinstance(answer, ReservationAnswer):
+        is_reserve = isinstance(command, Reserve)
+        wants_shortages = isinstance(command, Reserve) and command.allow_partial
+        body = reservation_answer(answer, has_shortages=wants_shortages)
+        result: dict[str, Any] = {"status": 201 if is_reserve else 200, "body": body}
+    else:
+        result = {"status": 200, "body": level_answer(answer)}
+    if answer.replayed:
+        result["replayed"] = True
+    return result
+
+
+def _command(site: Site, told: object, call: Call) -> BatchCommand:
+    """The operation as a command.
+
+    Raises:
+        InvalidRequest: with every wrong field, those of the body named as its own call would name them.
+        IdempotencyKeyRequired: an adjust has no key.
+    """
+    errors: list[FieldError] = []
+    operation = check(Operation, told, errors)
+    if operation is None:
+        raise InvalidRequest(errors=errors)
+    parsed = operation.body or {}
+    if operation.op == "adjust" and operation.idempotency_key is None:
+        raise IdempotencyKeyRequired
+    _judge_envelope(operation, parsed, call, errors)
+    command = _of_kind(site, operation, parsed, call, errors)
+    if command is None or errors:
+        raise InvalidRequest(errors=errors)
+    return command
+
+
+def _judge_envelope(
+    operation: Operation, parsed: dict[str, Any], call: Call, errors: list[FieldError]
+) -> None:
+    is_new = operation.op in ("reserve", "adjust")
+    if is_new and operation.id is not None:
+        errors.append(FieldError("id", f"is not a field of {operation.op}"))
+    if not is_new and operation.id is None:
+        errors.append(FieldError("id", "is required"))
+    key = operation.idempotency_key
+    if key is not None and not is_idempotency_key(key):
+        errors.append(FieldError("idempotency_key", "must be 1 to 255 visible ASCII characters"))
+    if isinstance(parsed.get("shop"), str) and parsed["shop"] != call.shop:
+        errors.append(FieldError("shop", "is another one than the batch's"))
+
+
+def _of_kind(
+    site: Site, operation: Operation, parsed: dict[str, Any], call: Call, errors: list[FieldError]
+) -> BatchCommand | None:
+    """The command of the operation's kind, None where its body is not valid."""
+    key, reservation_id = operation.idempotency_key, operation.id or ""
+    match operation.op:
+        case "reserve":
+            hold = check(ReserveBody, parsed, errors)
+            judge_hold(parsed, site.policy(), errors, default_tier="cart")
+            return hold and reserve_command(hold, key, parsed, call.shop)
+        case "extend":
+            longer = check(ExtendBody, parsed, errors)
+            judge_hold(parsed, site.policy(), errors, default_tier=None)
+            return longer and extend_command(reservation_id, longer)
+        case "confirm":
+            sale = check(ConfirmBody, parsed, errors)
+            return sale and confirm_command(reservation_id, sale)
+        case "fulfil":
+            shipped = check(FulfilBody, parsed, errors)
+            return shipped and fulfil_command(reservation_id, shipped)
+        case "release":
+            free = check(ReleaseBody, parsed, errors)
+            return free and release_command(reservation_id, free)
+        case "adjust":
+            move = check(BatchAdjustBody, parsed, errors)
+            return move and adjust_command(move.sku, move.location, move, key or "", parsed, call.shop)

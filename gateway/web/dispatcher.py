@@ -1,0 +1,114 @@
+"""From a request to its answer: route, principal, handler, and whatever went wrong on the way as a problem."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from aiohttp import web
+from multidict import istr
+from structlog.contextvars import bind_contextvars
+
+from gateway.domain.errors import Forbidden, GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
+from gateway.metrics import RouteMetrics
+from gateway.web.auth import NOBODY, Principal
+from gateway.web.exchange import Exchange
+from gateway.web.fields import is_request_id
+from gateway.web.route import Route
+from gateway.web.router import Router
+from gateway.web.site import Site
+from gateway.web.wire import Answer
+
+log = structlog.get_logger("gateway.web")
+
+AUTHORIZATION: Final = istr("Authorization")
+REQUEST_ID: Final = istr("X-Request-Id")
+
+
+class RequestIds:
+    """Ids that no other process makes: a random part of this one, and a count."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(6)
+        self._count = itertools.count(1)
+
+    def __call__(self) -> str:
+        """The next id."""
+        return f"{self._prefix}-{next(self._count):x}"
+
+
+class Dispatcher:
+    """What aiohttp calls for every request. It has no middleware: each step costs each request."""
+
+    def __init__(self, site: Site, routes: Iterable[Route]) -> None:
+        """`routes` is the whole table."""
+        table = tuple(routes)
+        self._site = site
+        self._find = Router(table).find
+        self._metrics = {id(route): RouteMetrics(route.path, route.method) for route in table}
+        self._unmatched = RouteMetrics("unmatched", "any")
+        self.next_request_id = RequestIds()
+
+    async def __call__(self, request: web.BaseRequest) -> Answer:
+        """The answer, whatever happens; only cancellation passes through."""
+        started_s = time.monotonic()
+        site = self._site
+        given = request.headers.get(REQUEST_ID)
+        request_id = given if given is not None and is_request_id(given) else self.next_request_id()
+        bind_contextvars(request_id=request_id)
+        metrics = self._unmatched
+        site.requests_in_flight += 1
+        try:
+            route, path, query = self._find(request.method, request.raw_path)
+            metrics = self._metrics[id(route)]
+            principal = self._admit(route, request)
+            exchange = Exchange(request, request_id, started_s, route, path, principal)
+            if query and route.query is not None:
+                exchange.read_query(query)
+            answer = await route.handler(site, exchange)
+        except GatewayError as error:
+            answer = site.problems.answer(error, request_id)
+            # Nothing more is read from a client that was too slow, or whose body has lost its framing.
+            answer.is_cut = isinstance(error, RequestTimeout) or request.content.exception() is not None
+        except Exception:
+            # The last line of defence: a fault of ours is told without its inner life, which goes to the log.
+            log.exception("handler_failed", method=request.method)
+            problem = GatewayError("The gateway failed; its log has more under this request id", outcome="unknown")
+            answer = site.problems.answer(problem, request_id)
+        finally:
+            site.requests_in_flight -= 1
+        answer.request_id = request_id
+        answer.write_timeout_ms = site.limits.write_timeout_ms
+        if site.is_draining or answer.is_cut:
+            answer.force_close()
+        metrics.answered(answer.status, time.monotonic() - started_s)
+        return answer
+
+    def _admit(self, route: Route, request: web.BaseRequest) -> Principal:
+        """Who is asking, and may.
+
+        Raises:
+            HeadersTooLarge, Unauthenticated, Forbidden, Overloaded: in this order, the first that applies.
+        """
+        site = self._site
+        if getattr(request.protocol, "is_head_long", False):
+            _refuse_long_head(request, site.limits.header_bytes_max)
+        if route.scope is None:
+            # Health checks still get through when there is no room for work.
+            return NOBODY
+        principal = site.authenticate(request.headers.get(AUTHORIZATION))
+        if route.scope not in principal.scopes:
+            raise Forbidden
+        if site.requests_in_flight > site.limits.requests_max:
+            raise Overloaded
+        return principal
+
+
+def _refuse_long_head(request: web.BaseRequest, bytes_max: int) -> None:
+    taken = len(request.raw_path) + sum(len(name) + len(value) for name, value in request.raw_headers)
+    if taken > bytes_max:
+        raise HeadersTooLarge

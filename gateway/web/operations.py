@@ -1,0 +1,61 @@
+"""Health, readiness, metrics and the administration of a running gateway."""
+
+from __future__ import annotations
+
+from gateway import metrics
+from gateway.web.bodies import EmptyBody
+from gateway.web.exchange import Exchange
+from gateway.web.reading import read_form
+from gateway.web.rendering import to_json
+from gateway.web.site import Site
+from gateway.web.wire import Answer
+
+NO_STORE = b"Cache-Control: no-store\r\n"
+
+
+async def healthz(_site: Site, _exchange: Exchange) -> Answer:
+    """200 while the process lives. It asks nothing of any store: a restart would not mend them."""
+    return Answer(200, b'{"status":"ok"}', headers=NO_STORE)
+
+
+async def readyz(site: Site, _exchange: Exchange) -> Answer:
+    """200 while the gateway can do its work, 503 otherwise and from the moment it was told to stop."""
+    readiness = await site.services.operations.readiness()
+    status = "ready" if readiness.is_ready else "not_ready"
+    if site.is_draining:
+        status = "draining"
+    body = to_json({"status": status, "checks": readiness.checks})
+    return Answer(200 if status == "ready" else 503, body, headers=NO_STORE)
+
+
+async def metrics_text(_site: Site, _exchange: Exchange) -> Answer:
+    """All metrics in Prometheus' text format."""
+    return Answer(200, metrics.render(), media=metrics.CONTENT_TYPE, headers=NO_STORE)
+
+
+async def policy(site: Site, exchange: Exchange) -> Answer:
+    """The tiers, limits and thresholds in force."""
+    if exchange.errors:
+        raise exchange.refusal()
+    return Answer(200, to_json(site.services.operations.policy()), headers=NO_STORE)
+
+
+async def reload(site: Site, exchange: Exchange) -> Answer:
+    """The configuration as it is now on disk is in force for new holds; or it is not valid and nothing has changed."""
+    _, body = await read_form(exchange, EmptyBody, site.limits, is_optional=True)
+    if body is None or exchange.errors:
+        raise exchange.refusal()
+    return Answer(200, to_json(site.services.operations.reload()), headers=NO_STORE)
+
+
+async def conservation(site: Site, exchange: Exchange) -> Answer:
+    """Redis, the durable levels, the open reservations and the event log have been compared."""
+    if exchange.errors:
+        raise exchange.refusal()
+    told = await site.services.operations.conservation()
+    return Answer(200, to_json({"checked": told.checked, "violations": told.violations}), headers=NO_STORE)
+
+
+async def openapi(site: Site, _exchange: Exchange) -> Answer:
+    """The OpenAPI document of this gateway."""
+    return Answer(200, site.document)

@@ -1,0 +1,157 @@
+"""Connections: what is not even a request is answered as a problem too, and nobody may take for ever to become one.
+
+This is the one file that leans on aiohttp's inner life (`_waiter`, `_messages`, `_current_request`), because aiohttp offers no
+other way to answer a head that never ends; its tests speak raw HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
+
+from gateway.domain.errors import GatewayError, HeadersTooLarge, InvalidRequest, RequestTimeout
+from gateway.metrics import RouteMetrics
+from gateway.web.limits import HttpLimits
+from gateway.web.problems import Problems
+from gateway.web.wire import Answer
+
+log = structlog.get_logger("gateway.web")
+
+#: The status of bytes that are no HTTP. Their code is that of a request that is not valid, which they are not either.
+NO_HTTP_STATUS: Final = 400
+_TOO_MANY: Final = "Too many headers received"
+_unmatched: Final = RouteMetrics("unmatched", "any")
+
+
+class Connection(web.RequestHandler):
+    """One client connection."""
+
+    __slots__ = ("_head_bytes", "_head_timer", "_limits", "_next_request_id", "_problems", "is_head_long")
+
+    def __init__(
+        self,
+        server: Server,
+        limits: HttpLimits,
+        problems: Problems,
+        next_request_id: Callable[[], str],
+        **settings: Any,
+    ) -> None:
+        """`settings` are aiohttp's own."""
+        super().__init__(server, **settings)
+        self._limits = limits
+        self._problems = problems
+        self._next_request_id = next_request_id
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        #: Some head on this connection may be over the bound; the dispatcher then counts exactly.
+        self.is_head_long = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes go to the parser; a head that has begun gets its time and its bound."""
+        super().data_received(data)
+        if self._head_bytes + len(data) > self._limits.header_bytes_max:
+            self.is_head_long = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            # The handler still waits for a request although bytes came: they are the beginning of a head.
+            self._head_goes_on(len(data))
+            return
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        if self._current_request is not None and self._messages:
+            self._end_broken_body(self._current_request)
+
+    def _head_goes_on(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > self._limits.header_bytes_max:
+            self._refuse(HeadersTooLarge())
+        elif count and self._head_timer is None:
+            seconds = self._limits.header_timeout_ms / 1000
+            self._head_timer = self._loop.call_later(seconds, self._refuse, RequestTimeout())
+
+    def _end_broken_body(self, request: web.BaseRequest) -> None:
+        """Behind a broken chunk aiohttp queues its 400, but leaves the reader of that very body waiting for more of it."""
+        latest, _ = self._messages[-1]
+        if not isinstance(latest, RawRequestMessage) and not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError("broken framing"))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing of the connection is left."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().connection_lost(exc)
+
+    def _refuse(self, error: GatewayError) -> None:
+        """The client is told why, and the connection is closed: there is no request to answer."""
+        answer = self._problem(error)
+        if self.transport is not None:
+            self.transport.write(answer.as_bytes())
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A problem for what never reached the dispatcher: bytes that are no HTTP, or a fault of ours on the way."""
+        if status != NO_HTTP_STATUS:
+            log.error("request_failed", exc_info=exc)
+            answer = self._problem(GatewayError(outcome="unknown"))
+        elif isinstance(exc, LineTooLong) or message == _TOO_MANY:
+            answer = self._problem(HeadersTooLarge())
+        else:
+            answer = self._problem(InvalidRequest("The request is not valid HTTP"), NO_HTTP_STATUS)
+        answer.is_cut = True
+        return answer
+
+    def _problem(self, error: GatewayError, status: int | None = None) -> Answer:
+        answer = self._problems.answer(error, self._next_request_id(), status)
+        answer.force_close()
+        _unmatched.answered(answer.status, 0.0)
+        return answer
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A fault of a connection is logged; a body whose framing is broken is the client's and is not."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            log.error("connection_failed", exc_info=kw.get("exc_info"))
+
+
+class Server(web.Server):
+    """Makes our connections. Safe to use for several addresses."""
+
+    def __init__(
+        self,
+        dispatch: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        limits: HttpLimits,
+        problems: Problems,
+        next_request_id: Callable[[], str],
+    ) -> None:
+        """Needs a running loop."""
+        super().__init__(dispatch)
+        self._own = (limits, problems, next_request_id)
+        self._settings: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": limits.keepalive_timeout_ms / 1000,
+            # The rest of a body that was refused is read and dropped for as long as a body may take.
+            "lingering_time": limits.body_timeout_ms / 1000,
+            "max_line_size": limits.header_bytes_max,
+            "max_field_size": limits.header_bytes_max,
+            "max_headers": limits.headers_max,
+            # A compressed body is refused, not unpacked.
+            "auto_decompress": False,
+        }
+
+    def __call__(self) -> Connection:
+        """A connection that was just accepted."""
+        return Connection(self, *self._own, loop=self._loop, **self._settings)

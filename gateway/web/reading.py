@@ -1,0 +1,150 @@
+"""Bodies, read within their bounds and refused in the order of the contract: 413, 415, 400, 422."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Final, TypeVar
+
+from aiohttp.web_protocol import RequestPayloadError
+from multidict import istr
+from pydantic import BaseModel
+
+from gateway.domain.errors import BodyTooLarge, MalformedJson, RequestTimeout, UnsupportedMediaType
+from gateway.web.bodies import check
+from gateway.web.exchange import Exchange
+from gateway.web.json_text import parse
+from gateway.web.limits import HttpLimits
+
+CONTENT_TYPE: Final = istr("Content-Type")
+CONTENT_ENCODING: Final = istr("Content-Encoding")
+EXPECT: Final = istr("Expect")
+JSON: Final = "application/json"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_form(
+    exchange: Exchange, model: type[M], limits: HttpLimits, *, is_optional: bool = False
+) -> tuple[dict[str, Any], M | None]:
+    """The body as it was written, and as its model; None with the faults in `exchange.errors`.
+
+    With `is_optional` an empty body means `{}`, and needs no Content-Type.
+
+    Raises:
+        BodyTooLarge, UnsupportedMediaType, MalformedJson, RequestTimeout: in this order, the first that applies.
+    """
+    raw = await read_body(exchange, limits)
+    headers = exchange.request.headers
+    media = headers.get(CONTENT_TYPE)
+    if media != JSON and not (is_optional and media is None and not raw):
+        require_media(media, (JSON,))
+    if CONTENT_ENCODING in headers:
+        refuse_encoding(headers[CONTENT_ENCODING])
+    if raw:
+        parsed = parse(raw, exchange.errors)
+    elif is_optional:
+        parsed = {}
+    else:
+        raise MalformedJson("The body is empty")
+    if not isinstance(parsed, dict):
+        exchange.wrong("body", "must be an object")
+        return {}, None
+    return parsed, check(model, parsed, exchange.errors)
+
+
+async def read_body(exchange: Exchange, limits: HttpLimits) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it is longer than `body_bytes_max`, as announced or as it came.
+        RequestTimeout: it was not complete within `body_timeout_ms`, or the client left.
+        MalformedJson: its framing is broken, so there is no body to speak of.
+    """
+    content = exchange.request.content
+    # Almost every body has arrived together with its head: nothing to wait for, no timer to set.
+    if content.is_eof() and content.exception() is None:
+        raw = content.read_nowait()
+        if len(raw) > limits.body_bytes_max:
+            raise BodyTooLarge
+        return raw
+    announced = exchange.request.content_length
+    if announced is not None and announced > limits.body_bytes_max:
+        raise BodyTooLarge
+    invite(exchange)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_timeout_ms / 1000):
+            while piece := await content.readany():
+                pieces.append(piece)
+                size += len(piece)
+                if size > limits.body_bytes_max:
+                    raise BodyTooLarge
+    except TimeoutError as late:
+        raise RequestTimeout("The body did not arrive in time") from late
+    except RequestPayloadError as broken:
+        raise MalformedJson("The body's framing is broken") from broken
+    except (ConnectionError, RuntimeError) as gone:
+        # aiohttp says RuntimeError for a connection that closed before it was asked.
+        raise RequestTimeout("The client left before its body was complete") from gone
+    return b"".join(pieces)
+
+
+async def body_pieces(exchange: Exchange, limits: HttpLimits) -> AsyncGenerator[bytes]:
+    """The body of any size, piece by piece, each of which must come within `body_timeout_ms`.
+
+    Raises:
+        RequestTimeout: a piece did not come in time, or the client left.
+        MalformedJson: the framing is broken.
+    """
+    content = exchange.request.content
+    invite(exchange)
+    try:
+        while True:
+            async with asyncio.timeout(limits.body_timeout_ms / 1000):
+                piece = await content.readany()
+            if not piece:
+                return
+            yield piece
+    except TimeoutError as late:
+        raise RequestTimeout("The body stopped coming") from late
+    except RequestPayloadError as broken:
+        raise MalformedJson("The body's framing is broken") from broken
+    except (ConnectionError, RuntimeError) as gone:
+        raise RequestTimeout("The client left before its body was complete") from gone
+
+
+def invite(exchange: Exchange) -> None:
+    """A client that waits for `100 Continue` before it sends its body is told to go on."""
+    request = exchange.request
+    if request.headers.get(EXPECT, "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def require_media(header: str | None, accepted: tuple[str, ...]) -> str:
+    """The media type of the header, one of `accepted`, in UTF-8.
+
+    Raises:
+        UnsupportedMediaType: it is another one, none, or in another encoding of text.
+    """
+    media, *parameters = (header or "").split(";")
+    media = media.strip().lower()
+    charset = "utf-8"
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip('"').lower()
+    if media not in accepted or charset not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(f"Content-Type must be {' or '.join(accepted)}, in UTF-8")
+    return media
+
+
+def refuse_encoding(header: str) -> None:
+    """Nothing for `identity`. A compressed body could be a thousand times its size, so none is read.
+
+    Raises:
+        UnsupportedMediaType: the body is compressed or otherwise encoded.
+    """
+    if header.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType("A body must not be compressed (Content-Encoding)")
