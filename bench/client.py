@@ -26,6 +26,7 @@ class GatewayClient:
         """Connections are made per call: a call may come minutes after the last one."""
         self.port = port
         self._sequence = 0
+        self._drains = 0
 
     def reserve(self, sku: str, ack: str) -> Request:
         """The request that holds one unit for a day: a shorter hold would fall due inside a longer run."""
@@ -49,13 +50,14 @@ class GatewayClient:
     def drain(self) -> None:
         """Everything applied before this call is committed in the durable store.
 
-        The log is committed in order, so it waits for one more change at its end; it is shorter than the tail
-        of the log that a round leaves, and needs no name of a metric.
+        The log is committed in order: when one more change at its end is durable, so is all before it. It is
+        a real change each time, since a write that changes nothing might be answered without waiting.
 
         Raises:
             ServerFailure: the backlog did not drain in `DRAIN_SECONDS_MAX`.
         """
-        self._put_durably(BARRIER_SKU, 1)
+        self._drains += 1
+        self._put_durably(BARRIER_SKU, self._drains)
 
     def violations(self) -> list[str]:
         """What the gateway's own conservation check finds wrong."""

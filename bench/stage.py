@@ -112,9 +112,8 @@ class Stage:
             return SAMPLE_RESERVATION, SAMPLE_STOCK
         client = self.gateway.client
         client.stock(SAMPLE_SKU, 1_000_000)
-        return client.body(client.reserve(SAMPLE_SKU, "memory"), 201), client.body(
-            client.read(SAMPLE_SKU), 200
-        )
+        reserved = client.body(client.reserve(SAMPLE_SKU, "memory"), 201)
+        return reserved, client.body(client.read(SAMPLE_SKU), 200)
 
     def _start_reference(self, module: str, words: list[str], name: str | None = None) -> Server:
         port, name = free_port(), name or module

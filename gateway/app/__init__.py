@@ -1,7 +1,9 @@
 """The process: everything is put together, started in order, and ended in the reverse order.
 
-Start: data folder and private Redis, connections, judgement, schema, shard, jobs, and HTTP last. End: HTTP stops accepting and
-finishes what is in flight, the jobs stop, what is in the log is flushed, the connections close, and the private Redis ends last.
+Start: data folder and private Redis, connections, judgement, schema, shard, jobs, and HTTP last. End: HTTP stops
+accepting and
+finishes what is in flight, the jobs stop, what is in the log is flushed, the connections close, and the private Redis
+ends last.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from collections.abc import Callable
 import structlog
 
 from gateway import logs
-from gateway.durable.ledger import LedgerError
-from gateway.embedded import EmbeddedError
 from gateway.app.engine import Engine, StartRefused
-from gateway.loop import new_event_loop
 from gateway.app.http import HttpServer
 from gateway.app.premises import Premises
 from gateway.app.sample import load_sample, tell_sample
+from gateway.durable.ledger import LedgerError
+from gateway.embedded import EmbeddedError
+from gateway.loop import new_event_loop
 from gateway.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,7 @@ from gateway.flush.watermark import Watermark
 from gateway.hot.address import parse_address
 from gateway.hot.connection import Link, Refused, ReplyError, SocketLink
 from gateway.hot.fake import FakeLink
-from gateway.hot.judgement import judge
+from gateway.hot.judgement import Judgement, judge
 from gateway.hot.scripts import Scripts
 from gateway.hot.shard import Limits, Shard
 from gateway.loop import Job
@@ -96,7 +96,9 @@ class Engine:
         try:
             await self._link.start()
         except (OSError, Refused, ReplyError, TimeoutError) as problem:
-            raise StartRefused(f"Redis can not be used: {problem or 'no answer'}; see GATEWAY_REDIS_URL") from problem
+            raise StartRefused(
+                f"Redis can not be used: {str(problem) or 'no answer'}; see GATEWAY_REDIS_URL"
+            ) from problem
         judgement = await judge(self._link)
         if judgement.refusals:
             raise StartRefused("; ".join(judgement.refusals))
@@ -125,11 +127,11 @@ class Engine:
             ack_timeout_ms=settings.ack.timeout_ms,
             wake_flusher=self._wake_flusher,
         )
-        self._make_services(judgement_of=judgement, advice=advice)
+        self._make_services(judgement, advice)
         await self._open_first()
         self._start_jobs()
 
-    def _make_services(self, *, judgement_of, advice: list[str]) -> None:  # type: ignore[no-untyped-def]
+    def _make_services(self, judgement: Judgement, advice: list[str]) -> None:
         ack = self._settings.ack
         acks: dict[str, Ack] = {
             "reserve": ack.reserve,
@@ -142,7 +144,7 @@ class Engine:
         self.reservations = ReservationService(self._books, acks, self._settings.locations.priority)
         self.stock = StockService(self._books, ack.stock)
         self.operations = OperationsService(
-            self._shard, self._ledger, self._watermark, self._book, judgement_of, advice, self._failures
+            self._shard, self._ledger, self._watermark, self._book, judgement, advice, self._failures
         )
 
     def _failures(self) -> dict[str, int]:
@@ -186,7 +188,7 @@ class Engine:
         self._jobs = [
             self._flush_job,
             Job("sweeper", sweeper.step, pause_seconds=settings.expiry.sweep_ms / 1000),
-            Job("keeper", self._keep_open, pause_seconds=0.2),
+            Job("keeper", self._keep_open, pause_seconds=0.2, retry_seconds_max=0.5),
         ]
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 

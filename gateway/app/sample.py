@@ -32,9 +32,7 @@ async def load_sample(stock: StockService) -> None:
     """The sample levels exist; levels that were told before keep what they have. Safe to repeat."""
     call = Call(shop="main", actor="sample")
     for level in SAMPLE:
-        put = PutLevel(
-            level.sku, level.location, "sample", 1, on_hand=level.on_hand, safety_stock=level.safety_stock
-        )
+        put = PutLevel(level.sku, level.location, "sample", 1, on_hand=level.on_hand, safety_stock=level.safety_stock)
         try:
             await stock.put_level(put, call)
         except StaleSequence:

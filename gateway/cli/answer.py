@@ -41,9 +41,7 @@ class Answer:
         """A refusal in words, with each wrong field."""
         detail = str(self.body.get("detail") or self.body.get("title") or "")
         errors = self.body.get("errors")
-        fields = (
-            [f"{e.get('field')}: {e.get('message')}" for e in errors if isinstance(e, dict)] if errors else []
-        )
+        fields = [f"{e.get('field')}: {e.get('message')}" for e in errors if isinstance(e, dict)] if errors else []
         return ": ".join(part for part in (self.code, detail, "; ".join(fields)) if part)
 
     def required(self, what: str) -> dict[str, Any]:

@@ -21,14 +21,10 @@ REJECTED_SHOWN_MAX = 100
 
 
 def import_stock(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Stock as CSV or NDJSON; - reads standard input.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Stock as CSV or NDJSON; - reads standard input.")],
     *,
     url: UrlOption = DEFAULT_URL,
-    source: Annotated[
-        str, typer.Option("--source", help="Who says so: sequences are counted per source.")
-    ] = "import",
+    source: Annotated[str, typer.Option("--source", help="Who says so: sequences are counted per source.")] = "import",
     sequence: Annotated[
         int,
         typer.Option(
@@ -149,6 +145,4 @@ def _tell(imported: Imported, source: str, sequence: int) -> None:
         bad.add_row(str(line), Text(reason))
     console.print(bad)
     if imported.rejected_count > REJECTED_SHOWN_MAX:
-        console.print(
-            f"and {imported.rejected_count - min(REJECTED_SHOWN_MAX, len(imported.rejected)):,} more"
-        )
+        console.print(f"and {imported.rejected_count - min(REJECTED_SHOWN_MAX, len(imported.rejected)):,} more")

@@ -22,9 +22,7 @@ UrlOption = Annotated[str, typer.Option("--url", help="The address of the runnin
 ShopOption = Annotated[str, typer.Option("--shop", help="The shop to work on.")]
 KeyOption = Annotated[
     str,
-    typer.Option(
-        "--key", envvar=KEY_VARIABLE, help="The API key; better in the environment than on the command line."
-    ),
+    typer.Option("--key", envvar=KEY_VARIABLE, help="The API key; better in the environment than on the command line."),
 ]
 
 

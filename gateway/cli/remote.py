@@ -153,9 +153,7 @@ class Remote:
         parsed = _parsed(raw)
         is_success = 200 <= response.status < 300
         if is_success and parsed is None and request.path.startswith("/v1/"):
-            raise AnswerUnreadable(
-                f"{self._url}{request.path}: the answer is not JSON; is a gateway at this address?"
-            )
+            raise AnswerUnreadable(f"{self._url}{request.path}: the answer is not JSON; is a gateway at this address?")
         code = "" if is_success else _code(response.status, parsed)
         is_final = response.status < 500 and response.status not in _REPEATED
         answer = Answer(is_success, code, parsed or {}, attempts)

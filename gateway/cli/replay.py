@@ -19,9 +19,7 @@ SETTLE_SECONDS_MAX = 10.0
 
 
 def replay(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Orders as CSV: InvoiceNo, StockCode, Quantity, ...")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Orders as CSV: InvoiceNo, StockCode, Quantity, ...")],
     *,
     speed: Annotated[
         str, typer.Option("--speed", help="A multiple of real time, or max: as fast as the gateway answers.")

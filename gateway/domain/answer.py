@@ -12,7 +12,10 @@ from gateway.domain.stock import Level, Sku
 
 @dataclass(slots=True)
 class Shortage:
-    """Why a line could not be held. `reason` is sold_out, held, reserved_for_safety or paused; `location` None = over those considered."""
+    """Why a line could not be held.
+
+    `reason` is sold_out, held, reserved_for_safety or paused; `location` None = over those considered.
+    """
 
     sku: str
     location: str | None

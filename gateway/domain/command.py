@@ -12,7 +12,8 @@ Ack = Literal["memory", "durable"]
 class Call:
     """The circumstances of a request: for which shop, by whom, and what the answer must survive.
 
-    `ack` None takes the operation's default. `deadline_ms` 0 means none; else the request is not applied when it has waited longer
+    `ack` None takes the operation's default. `deadline_ms` 0 means none; else the request is not applied when it has
+    waited longer
     than that since `started_s` (the loop's monotonic clock).
     """
 
@@ -34,7 +35,10 @@ class Wish:
 
 @dataclass(slots=True)
 class Reserve:
-    """Hold all lines, or what there is of each with `allow_partial`. `fingerprint` tells this body from another under one key."""
+    """Hold all lines, or what there is of each with `allow_partial`.
+
+    `fingerprint` tells this body from another under one key.
+    """
 
     lines: list[Wish]
     tier: str

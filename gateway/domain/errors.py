@@ -16,7 +16,8 @@ GatewayError
 │   └── DurabilityUnknown, DurableStoreUnavailable
 └── Corrupt                     a law is broken; stop and tell a human
 
-`code` is stable and part of the contract; the status that goes with it is known to `web/problems.py` alone. The first line of a
+`code` is stable and part of the contract; the status that goes with it is known to `web/problems.py` alone. The first
+line of a
 class' docstring is its title.
 """
 

@@ -1,7 +1,9 @@
 """Events: one change each, chained entry by entry, in order within their shard.
 
-An **entry** is what one script call appends to a shard's log: 1..n events with consecutive seqs. Its payload is text, described in
-lua/README.md: a line per fact, the first letter telling which. The digest of an entry covers the digest before it and its payload, so
+An **entry** is what one script call appends to a shard's log: 1..n events with consecutive seqs. Its payload is text,
+described in
+lua/README.md: a line per fact, the first letter telling which. The digest of an entry covers the digest before it and
+its payload, so
 two histories that use the same numbers still differ.
 """
 
@@ -74,7 +76,8 @@ def parse_events(payload: str) -> list[Event]:
     """The events of one entry, in order.
 
     Raises:
-        EntryInvalid: the payload does not start with a head, a head is malformed or of an unknown type, or seqs are not consecutive.
+        EntryInvalid: the payload does not start with a head, a head is malformed or of an unknown type, or seqs are not
+        consecutive.
     """
     events: list[Event] = []
     for block in ("\n" + payload).split("\nE\t")[1:]:
@@ -82,10 +85,11 @@ def parse_events(payload: str) -> list[Event]:
         fields = head.split("\t")
         if len(fields) != 9 or fields[2] not in EVENT_TYPES:
             raise EntryInvalid(f"unknown event head {head[:80]!r}")
+        seq, epoch, type, at_ms, shop, actor, source, reason, reference = fields
+        facts = [row.split("\t") for row in rows]
         event = Event(
-            int(fields[0]), int(fields[1]), fields[2], int(fields[3]), *fields[4:], payload=f"E\t{block}"
+            int(seq), int(epoch), type, int(at_ms), shop, actor, source, reason, reference, f"E\t{block}", facts
         )
-        event.facts = [row.split("\t") for row in rows]
         if events and event.seq != events[-1].seq + 1:
             raise EntryInvalid(f"seq {event.seq} follows {events[-1].seq} within one entry")
         events.append(event)

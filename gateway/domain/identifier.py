@@ -1,7 +1,9 @@
 """Identifiers: positions, reservation ids and their random parts, request fingerprints.
 
-A reservation's public id is `rsv_<shard>-<epoch>-<seq>-<random part>`: where it was made, and 96 random bits. Redis knows it by the
-random part alone, which is minted before the script runs and so can be declared in KEYS; the position is added by the script.
+A reservation's public id is `rsv_<shard>-<epoch>-<seq>-<random part>`: where it was made, and 96 random bits. Redis
+knows it by the
+random part alone, which is minted before the script runs and so can be declared in KEYS; the position is added by the
+script.
 """
 
 from __future__ import annotations

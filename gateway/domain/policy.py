@@ -133,9 +133,7 @@ class PolicyBook:
             **{section: _section(settings, section) for section in RELOADABLE},
             "limits": {section: _section(self._running, section) for section in SHOWN},
             "sources": {
-                toml_name(path): str(
-                    (settings if path[0] in RELOADABLE else self._running).origin(path).layer
-                )
+                toml_name(path): str((settings if path[0] in RELOADABLE else self._running).origin(path).layer)
                 for path in keys(frozenset(policy.tiers))
                 if path[0] in RELOADABLE + SHOWN
             },
@@ -168,9 +166,7 @@ def _source(settings: Settings) -> str:
 def _need_restart(running: Settings, read: Settings) -> list[str]:
     """The keys outside the reloadable sections whose values differ. Names only: a value may be a secret."""
     return [
-        toml_name(path)
-        for path in keys()
-        if path[0] not in RELOADABLE and _value(running, path) != _value(read, path)
+        toml_name(path) for path in keys() if path[0] not in RELOADABLE and _value(running, path) != _value(read, path)
     ]
 
 

@@ -55,12 +55,12 @@ class Level:
 
 def parse_level(location: str, text: str, sources: str = "") -> Level:
     """The level a script or the durable store tells as text."""
-    numbers = [int(word) for word in text.split(" ")]
+    on_hand, held, committed, deducted, safety, version, epoch, seq, at_ms = map(int, text.split(" "))
     entries = {}
     for row in sources.split("\n") if sources else ():
         source, sequence, deduction, digest = row.split("\t")
         entries[source] = SourceEntry(source, int(sequence), int(deduction), digest)
-    return Level(location, *numbers, sources=entries)
+    return Level(location, on_hand, held, committed, deducted, safety, version, epoch, seq, at_ms, entries)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The flusher: one turn takes what is new in the log to the durable store, then tells who waits and lets Redis forget.
 
-It keeps no state that a crash could lose: where to go on is the shard's row in the durable store, and the gate of the append decides
+It keeps no state that a crash could lose: where to go on is the shard's row in the durable store, and the gate of the
+append decides
 whether a batch is new. So it may be killed between any two steps, and may run twice.
 """
 
@@ -18,7 +19,7 @@ from gateway.domain.policy import Policy
 from gateway.durable.ledger import Batch, CommitUnknown, Ledger, ShardRow
 from gateway.flush.batches import build_batch, touched
 from gateway.flush.watermark import Watermark
-from gateway.hot.log import Entry, read_entries
+from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,9 @@ class Fenced(Exception):
 class Flusher:
     """Flushes one shard. `step` is one turn; a `Job` repeats it."""
 
-    def __init__(self, shard: Shard, ledger: Ledger, watermark: Watermark, policy: Callable[[], Policy], *, batch_max: int) -> None:
+    def __init__(
+        self, shard: Shard, ledger: Ledger, watermark: Watermark, policy: Callable[[], Policy], *, batch_max: int
+    ) -> None:
         self._shard = shard
         self._ledger = ledger
         self._watermark = watermark
@@ -58,12 +61,17 @@ class Flusher:
         """What was new, up to `batch_max` entries, is committed. Returns the number of events.
 
         Raises:
-            ChainBroken, EntryInvalid: the log is not the one the durable store knows; nothing was written, the shard is closed.
+            ChainBroken: the log is not the one the durable store knows; nothing was written, the shard is closed.
+            EntryInvalid: the log holds what this version cannot read; nothing was written, the log stays as it is.
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         if not self._shard.is_open or self._epoch != self._shard.epoch:
             return 0
-        entries = await self._read()
+        try:
+            entries = await self._read()
+        except ChainBroken:
+            self._shard.close()  # whoever opens it again decides from which history it goes on
+            raise
         if not entries:
             return await self._settle_left()
         batch = build_batch(self._shard.number, self._epoch, self._digest, entries)
@@ -109,7 +117,6 @@ class Flusher:
         self._watermark.rise(batch.last_seq)
         newest = batch.events[-1]
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - newest.at_ms, 0) / 1000)
-        policy: Policy = self._policy()
         self._unsettled += touched(batch)
         await self._settle_left()
 
@@ -133,11 +140,11 @@ class Flusher:
         return len(names)
 
     async def _scan(self) -> None:
-        """One page of the keys that were there when the shard was opened: a process that died between commit and settle left some without a life."""
+        """One page of the keys that were there when the shard was opened is to be settled.
+
+        A process that died between commit and settle left some without a life.
+        """
         base = self._shard.keys.base
-        page = await self._shard.ask("SCAN", self._scan_cursor or "0", "MATCH", f"{base}[srq]:*", "COUNT", SETTLE_NAMES_MAX)
-        assert isinstance(page, list)
-        cursor, keys = str(page[0]), page[1]
+        cursor, keys = await self._shard.scan(self._scan_cursor or "0", f"{base}[srq]:*", SETTLE_NAMES_MAX)
         self._unsettled = [key.removeprefix(base) for key in keys]
         self._scan_cursor = None if cursor == "0" else cursor
-

@@ -60,7 +60,10 @@ class Watermark:
                 future.set_result(None)
 
     async def reached(self, epoch: int, seq: int, timeout_ms: int) -> None:
-        """Return once the position is committed. Raises NotReached after the timeout, or when its epoch is over; TooManyWaiting."""
+        """Return once the position is committed.
+
+        Raises NotReached after the timeout, or when its epoch is over; TooManyWaiting.
+        """
         if self.covers(epoch, seq):
             return
         if epoch != self.epoch:

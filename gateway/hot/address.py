@@ -25,7 +25,9 @@ class Address:
     ssl: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
-        return f"unix://{self.path}" if self.path else f"{'rediss' if self.is_tls else 'redis'}://{self.host}:{self.port}"
+        return (
+            f"unix://{self.path}" if self.path else f"{'rediss' if self.is_tls else 'redis'}://{self.host}:{self.port}"
+        )
 
     __repr__ = __str__
 
@@ -34,13 +36,14 @@ def parse_address(url: str) -> Address:
     """The address in the URL. TLS options: `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs=none` (for a test server).
 
     Raises:
-        ValueError: the scheme is not one of redis, rediss, unix, or the URL is malformed; the message never holds the password.
+        ValueError: the scheme is not one of redis, rediss, unix, or the URL is malformed; the message never holds the
+        password.
     """
     scheme = url.split(":", 1)[0]
     if scheme not in SCHEMES:
         raise ValueError(f"redis_url begins with {scheme!r}; use one of {', '.join(f'{s}://' for s in SCHEMES)}")
     try:
-        parts: dict[str, Any] = dict(parse_url(url))
+        parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]  # the library has no types here
     except (ValueError, TypeError) as problem:
         raise ValueError("redis_url is not a URL that can be read") from problem
     is_tls = scheme == "rediss"

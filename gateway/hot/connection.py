@@ -1,6 +1,7 @@
 """One multiplexing connection: the commands of one event-loop tick leave in one write, replies are matched in order.
 
-The client library's own retry is not in the path: a lost reply is told as `Lost`, and only who knows that a command recognises its own
+The client library's own retry is not in the path: a lost reply is told as `Lost`, and only who knows that a command
+recognises its own
 repetition may send it again. Source: RESP, https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
@@ -49,12 +50,33 @@ class Link(Protocol):
     lineage: str
 
     def call(self, *arguments: str | int | bytes) -> asyncio.Future[Reply]:
-        """The reply's future. Raises NotSent; the future raises Lost, ReplyError or NotSent. Cancelling it leaves the order of replies intact."""
+        """The reply's future.
+
+        Raises NotSent; the future raises Lost, ReplyError or NotSent. Cancelling it leaves the order of replies
+        intact.
+        """
         ...
 
-    async def wait_connected(self, timeout_s: float) -> bool: ...
-    async def start(self) -> None: ...
-    async def close(self) -> None: ...
+    @property
+    def pending(self) -> int:
+        """Commands whose reply is awaited."""
+        ...
+
+    def drop(self) -> None:
+        """The connection is given up, because what came over it can not be trusted; a new one is made."""
+        ...
+
+    async def wait_connected(self, timeout_s: float) -> bool:
+        """Whether there is a connection, at the latest after the time."""
+        ...
+
+    async def start(self) -> None:
+        """The connection is up."""
+        ...
+
+    async def close(self) -> None:
+        """The connection is closed and stays so."""
+        ...
 
 
 class _Wire(asyncio.Protocol):
@@ -83,7 +105,7 @@ class _Wire(asyncio.Protocol):
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._unsent.append(hiredis.pack_command(arguments))
+        self._unsent.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub wants a 1-tuple
         self._unsent_count += 1
         self._waiting.append((future, self._loop.time()))
         return future
@@ -211,7 +233,7 @@ class SocketLink:
                 await self._connect()
             except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
                 self.problem = f"{type(problem).__name__}: {problem}"
-                await asyncio.sleep(pause_s * (0.5 + random.random()))
+                await asyncio.sleep(pause_s * (0.5 + random.random()))  # noqa: S311  # jitter, no secret
                 pause_s = min(pause_s * 2, self._reconnect_s_max)
 
     async def _connect(self) -> None:

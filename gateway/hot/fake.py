@@ -1,6 +1,7 @@
 """A Redis inside this process, by fakeredis: the embedded default's last resort, for one worker and nothing to lose.
 
-It speaks the same `Link` as a socket. Everything in it is gone with the process; the durable store still has all that was flushed.
+It speaks the same `Link` as a socket. Everything in it is gone with the process; the durable store still has all that
+was flushed.
 """
 
 from __future__ import annotations

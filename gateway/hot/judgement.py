@@ -19,11 +19,16 @@ class Judgement:
 
 
 async def judge(link: Link) -> Judgement:
-    """The verdict on the server behind the link. A server without INFO is the one in this process, and is told as such."""
+    """The verdict on the server behind the link.
+
+    A server without INFO is the one in this process, and is told as such.
+    """
     try:
         text = await link.call("INFO")
     except ReplyError:
-        return Judgement("fakeredis", warnings=["Redis is simulated inside this process: for trying out, with one worker"])
+        return Judgement(
+            "fakeredis", warnings=["Redis is simulated inside this process: for trying out, with one worker"]
+        )
     told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     name = told.get("server_name", "redis")
     version = told.get("valkey_version") or told.get("redis_version", "0")

@@ -1,6 +1,7 @@
 """The names of every key, in one place.
 
-All keys of a shard begin with one hash tag, so that a script touches one slot; all but `meta` carry the generation, which only a
+All keys of a shard begin with one hash tag, so that a script touches one slot; all but `meta` carry the generation,
+which only a
 rebuild changes. Scripts derive names they were not given from the log's name, by the same rules.
 """
 

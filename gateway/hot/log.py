@@ -22,14 +22,15 @@ class Entry:
     events: list[Event]
 
 
-async def read_entries(shard: Shard, after_seq: int, previous_digest: str, count: int, *, generation_log: str = "") -> list[Entry]:
+async def read_entries(
+    shard: Shard, after_seq: int, previous_digest: str, count: int, *, generation_log: str = ""
+) -> list[Entry]:
     """At most `count` entries after the given seq, each verified to follow the one before.
 
     Raises ChainBroken, HotStoreUnavailable, and EntryInvalid for an entry that this version can not read.
     """
     key = generation_log or shard.keys.log
-    rows = await shard.ask("XRANGE", key, f"({after_seq}-0", "+", "COUNT", count)
-    assert isinstance(rows, list)
+    rows = await shard.ask_list("XRANGE", key, f"({after_seq}-0", "+", "COUNT", count)
     entries: list[Entry] = []
     for id, fields in rows:
         seq = int(id.split("-", 1)[0])

@@ -12,7 +12,15 @@ from gateway.domain.stock import Sku, SourceEntry, parse_level
 
 
 def reserve_text(
-    command: Reserve, *, shop: str, actor: str, random_part: str, record: str, ttl_ms: int, priority: str, has_asked: bool
+    command: Reserve,
+    *,
+    shop: str,
+    actor: str,
+    random_part: str,
+    record: str,
+    ttl_ms: int,
+    priority: str,
+    has_asked: bool,
 ) -> str:
     """The operation reserve. Wishes of one sku and location are summed, so that they are judged together."""
     wishes = command.lines
@@ -50,9 +58,7 @@ def extend_text(command: Extend, *, shop: str, actor: str, id: ReservationId, po
 def confirm_text(command: Confirm, *, shop: str, actor: str, id: ReservationId, policy: Policy) -> str:
     """The operation confirm."""
     may_reacquire = int(command.if_expired == "reacquire")
-    return (
-        f"{_change('confirm', shop, actor, id)}\t{may_reacquire}\t{int(command.fulfil)}\t{policy.retention_seconds * 1000}"
-    )
+    return f"{_change('confirm', shop, actor, id)}\t{may_reacquire}\t{int(command.fulfil)}\t{policy.retention_seconds * 1000}"
 
 
 def fulfil_text(command: Fulfil, *, shop: str, actor: str, id: ReservationId) -> str:

@@ -1,7 +1,9 @@
 """The scripts: read from lua/, put together into one function library, and called by names that carry the library's hash.
 
-A library is loaded once and stays compiled, where EVALSHA builds every closure of a script anew at each call: 8 of 40 µs of a reserve,
-measured on Redis 7.0. It is replicated, too, so a promoted replica knows it. Two versions of the gateway on one Redis call two libraries.
+A library is loaded once and stays compiled, where EVALSHA builds every closure of a script anew at each call: 8 of 40
+µs of a reserve,
+measured on Redis 7.0. It is replicated, too, so a promoted replica knows it. Two versions of the gateway on one Redis
+call two libraries.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """One shard of the hot store: calls its scripts, tells what their outcome is, and never sends again what does not know itself.
 
-A script call ends in one of these ways: a reply (whose status says what happened), `NotApplied` (certainly nothing happened) or
+A script call ends in one of these ways: a reply (whose status says what happened), `NotApplied` (certainly nothing
+happened) or
 `Unknown` (it may have happened). The table of signals is in ARCHITECTURE.md.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, Overloaded, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
@@ -17,7 +18,21 @@ from gateway.hot.scripts import Script, Scripts
 
 #: Error words with which a server refuses a command before it runs.
 NOT_RUN = frozenset(
-    "OOM MISCONF NOREPLICAS READONLY LOADING MASTERDOWN CLUSTERDOWN TRYAGAIN BUSY MOVED ASK NOAUTH NOPERM".split()
+    [
+        "OOM",
+        "MISCONF",
+        "NOREPLICAS",
+        "READONLY",
+        "LOADING",
+        "MASTERDOWN",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+        "BUSY",
+        "MOVED",
+        "ASK",
+        "NOAUTH",
+        "NOPERM",
+    ]
 )
 #: Of those, the ones after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
@@ -30,6 +45,10 @@ class Answer(NamedTuple):
     fields: list[str]
     now_ms: int
     checkpoint: int
+
+    def nested(self) -> list[list[str]]:
+        """The fields of a batch: per operation its status and fields."""
+        return cast("list[list[str]]", self.fields)
 
 
 @dataclass(slots=True)
@@ -84,9 +103,7 @@ class Shard:
         """The loop's monotonic clock, in seconds."""
         return self._loop.time()
 
-    async def run(
-        self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0
-    ) -> Answer:
+    async def run(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Answer:
         """The script has run once, or its repetition was recognised. `within_ms`: not applied when it waits longer.
 
         Raises:
@@ -97,7 +114,7 @@ class Shard:
         """
         limits = self._limits
         script = self.scripts[name]
-        give_up_s = self._loop.time() + (within_ms or limits.command_timeout_ms) / 1000
+        give_up_s = self._loop.time() + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
         sent = 0
         while True:
             if not self.is_open:
@@ -146,8 +163,7 @@ class Shard:
             raise ShardRecovering(outcome="unknown" if is_unknown or status == "POISONED" else "not_applied")
         now_ms, checkpoint = int(reply[2]), int(reply[3])
         self.learn_clock(now_ms)
-        if checkpoint > self.checkpoint:
-            self.checkpoint = checkpoint
+        self.checkpoint = max(self.checkpoint, checkpoint)
         if status == "LATE":
             raise Overloaded("the request waited too long", outcome="unknown" if is_unknown else "not_applied")
         if status == "BACKLOG":
@@ -186,9 +202,19 @@ class Shard:
     async def ask_script(self, name: str, keys: tuple[str, ...], *arguments: str | int) -> list[str]:
         """The raw reply of a script that is no operation: `load` and `open`, which may be repeated."""
         function = self.scripts[name].function
-        reply = await self.ask("FCALL", function, len(keys), *keys, *arguments)
-        assert isinstance(reply, list)
+        return await self.ask_list("FCALL", function, len(keys), *keys, *arguments)
+
+    async def ask_list(self, *arguments: str | int) -> list[Any]:
+        """As `ask`, for a command whose reply is an array."""
+        reply = await self.ask(*arguments)
+        if not isinstance(reply, list):
+            raise HotStoreUnavailable(f"Redis answered {arguments[0]} with no array")
         return reply
+
+    async def scan(self, cursor: str, pattern: str, count: int) -> tuple[str, list[str]]:
+        """One page of the keys that match: (cursor of the next, "0" at the end; keys, some perhaps twice)."""
+        page = await self.ask_list("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+        return str(page[0]), page[1]
 
     async def ask(self, *arguments: str | int) -> object:
         """The reply of a plain command that changes nothing, or that may be repeated. Raises HotStoreUnavailable."""

@@ -12,7 +12,7 @@ from gateway.domain.errors import Corrupt, DurabilityUnknown, GatewayError, HotS
 from gateway.domain.identifier import ReservationId, mint_random_part, request_record
 from gateway.hot.operations import adjust_text
 from gateway.service import verdict
-from gateway.service.books import Absent, Books, known_id
+from gateway.service.books import Absent, Books, durability_unknown, known_id
 
 LINES_MAX = 1000  # lines one call of Redis works on; a thousand take about 10 ms there
 CHANGE_LINES = 4  # what a change of one reservation counts for: its lines are not known here
@@ -23,7 +23,6 @@ class Texts(Protocol):
 
     def reserve_text(self, command: Reserve, call: Call, random_part: str, *, has_asked: bool) -> str: ...
     def change_text(self, command: Extend | Confirm | Fulfil | Release, call: Call, id: ReservationId) -> str: ...
-    def time_left(self, call: Call) -> int: ...
 
 
 @dataclass(slots=True)
@@ -93,8 +92,7 @@ class BatchRun:
             return adjust_text(
                 command, shop=call.shop, actor=call.actor, record=operation.record, has_asked=operation.has_asked
             )
-        assert operation.target is not None
-        return self._texts.change_text(command, call, operation.target)
+        return self._texts.change_text(command, call, known_id(command.id))
 
     async def _apply(self, part: list[_Operation]) -> None:
         """Each operation of the part has its result, the part is one unit of work."""
@@ -103,7 +101,7 @@ class BatchRun:
                 operation.text = self._write_text(operation)
             try:
                 texts = tuple(operation.text for operation in part)
-                answer = await self._books.run("batch", (), texts, within_ms=self._texts.time_left(self._call))
+                answer = await self._books.run("batch", (), texts, within_ms=self._books.time_left(self._call))
             except Absent as absent:
                 part = self._without(part, absent.names)
             except HotStoreUnavailable as problem:
@@ -113,8 +111,8 @@ class BatchRun:
                     await self._apply_alone(operation)
                 return
             else:
-                for operation, (status, *fields) in zip(part, answer.fields, strict=True):
-                    operation.result = self._judge(operation, status, fields)
+                for operation, result in zip(part, answer.nested(), strict=True):
+                    operation.result = self._judge(operation, result[0], result[1:])
                 return
 
     async def _apply_alone(self, operation: _Operation) -> None:
@@ -128,7 +126,10 @@ class BatchRun:
             operation.result = self._judge(operation, answer.status, answer.fields)
 
     def _without(self, part: list[_Operation], names: set[str]) -> list[_Operation]:
-        """The part that can still be applied, when these names are nowhere. Raises Corrupt for a name nobody asked for."""
+        """The part that can still be applied, when these names are nowhere.
+
+        Raises Corrupt for a name nobody asked for.
+        """
         left = []
         for operation in part:
             if operation.record and f"q:{operation.record}" in names:
@@ -164,20 +165,20 @@ class BatchRun:
         if newest is not None:
             try:
                 await self._books.settle(*newest, "durable")
-            except DurabilityUnknown as problem:
-                self._tell_unknown(operations, problem)
+            except DurabilityUnknown:
+                self._tell_unknown(operations)
         for operation in operations:
             if isinstance(operation.result, ReservationAnswer | LevelAnswer):
                 operation.result.durable = await self._books.settle(*_position(operation.result), "memory")
 
-    def _tell_unknown(self, operations: list[_Operation], problem: DurabilityUnknown) -> None:
+    def _tell_unknown(self, operations: list[_Operation]) -> None:
         for operation in operations:
             result = operation.result
             if not isinstance(result, ReservationAnswer | LevelAnswer) or self._ack(operation) == "memory":
                 continue
             if not self._books.watermark.covers(*_position(result)):
-                extras = {"id": str(result.reservation.id)} if isinstance(result, ReservationAnswer) else {}
-                operation.result = DurabilityUnknown(problem.detail, **extras)
+                id = str(result.reservation.id) if isinstance(result, ReservationAnswer) else None
+                operation.result = durability_unknown("the commit was not seen in time", id)
 
     def _ack(self, operation: _Operation) -> Ack:
         name = "stock" if operation.name == "adjust" else operation.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.domain.command import Ack
+from gateway.domain.command import Ack, Call
 from gateway.domain.errors import DurabilityUnknown, GatewayError, Overloaded, ReservationLost, ReservationNotFound
 from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
@@ -61,6 +61,16 @@ class Books:
                 return answer
         raise Overloaded("more was due than one request may take back")
 
+    def time_left(self, call: Call) -> int:
+        """Milliseconds the request may still wait, 0 = no bound of its own. Raises Overloaded when they are over."""
+        if not call.deadline_ms:
+            return 0
+        waited_ms = (self.shard.loop_time() - call.started_s) * 1000
+        left_ms = int(call.deadline_ms - waited_ms)
+        if left_ms <= 0:
+            raise Overloaded("the request waited longer than its Request-Deadline-Ms")
+        return left_ms
+
     async def settle(self, epoch: int, seq: int, ack: Ack, id: str | None = None) -> bool:
         """Whether the change at (epoch, seq) is committed; with `ack` durable only True is returned.
 
@@ -74,8 +84,7 @@ class Books:
         try:
             await self.watermark.reached(epoch, seq, self._ack_timeout_ms)
         except (NotReached, TooManyWaiting) as problem:
-            extras = {} if id is None else {"id": id}
-            raise DurabilityUnknown(f"{problem}; the change is applied and will be persisted, or is lost with Redis", **extras) from problem
+            raise durability_unknown(str(problem), id) from problem
         return True
 
     def missing(self, id: ReservationId) -> GatewayError:
@@ -86,10 +95,15 @@ class Books:
         return ReservationNotFound(f"there is no reservation {id}")
 
 
+def durability_unknown(why: str, id: str | None) -> DurabilityUnknown:
+    """The change is applied, its commit was not seen; with the id of the reservation it concerns."""
+    detail = f"{why}; the change is applied and will be persisted, or is lost with Redis"
+    return DurabilityUnknown(detail) if id is None else DurabilityUnknown(detail, id=id)
+
+
 def known_id(text: str) -> ReservationId:
     """The parts of a public id. Raises ReservationNotFound for a text that is none."""
     id = parse_reservation_id(text)
     if id is None:
         raise ReservationNotFound("there is no such reservation")
     return id
-

@@ -1,6 +1,7 @@
 """The conservation check: nothing may be lost or made between Redis, the durable levels, the reservations and the log.
 
-It works online: the durable side is read in one snapshot, and what Redis tells is compared at the very seq it was read at.
+It works online: the durable side is read in one snapshot, and what Redis tells is compared at the very seq it was read
+at.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ class Audit:
             self._checked["events"] += 1
             for fact in event.facts:
                 if fact[0] == "L":
-                    self._replay((event.shop, fact[1], fact[2]), event.type, [int(number) for number in fact[3:]], event.seq)
+                    self._replay(
+                        (event.shop, fact[1], fact[2]), event.type, [int(number) for number in fact[3:]], event.seq
+                    )
         return told
 
     def _replay(self, place: Place, type: str, numbers: list[int], seq: int) -> None:
@@ -131,10 +134,8 @@ class Audit:
         """Redis is the durable store and what is not flushed yet: each level is compared at the seq Redis told it at."""
         base, cursor, shard = self._shard.keys.base, "0", self._shard
         while True:
-            page = await shard.ask("SCAN", cursor, "MATCH", f"{base}s:*", "COUNT", SKUS_PAGE)
-            assert isinstance(page, list)
-            cursor = str(page[0])
-            names = [key.removeprefix(f"{base}s:") for key in page[1]]
+            cursor, keys = await shard.scan(cursor, f"{base}s:*", SKUS_PAGE)
+            names = [key.removeprefix(f"{base}s:") for key in keys]
             if names:
                 await self._compare(names, books)
             if cursor == "0":

@@ -18,7 +18,10 @@ FULL_WAIT_S = 30.0  # how long an import waits while the books are too full to t
 
 
 class ImportRun:
-    """One import. A row that comes again, or an import that is run again, changes nothing: each row has its sequence."""
+    """One import.
+
+    A row that comes again, or an import that is run again, changes nothing: each row has its sequence.
+    """
 
     def __init__(self, books: Books, source: str, call: Call, ack: Ack) -> None:
         self._books = books
@@ -53,7 +56,7 @@ class ImportRun:
         left = list(zip(rows, texts, strict=True))
         while left:
             answer = await self._books.run("batch", (), tuple(text for _, text in left))
-            results: list[list[str]] = answer.fields  # type: ignore[assignment]
+            results = answer.nested()
             full = [one for one, result in zip(left, results, strict=True) if result[0] == "BACKLOG"]
             for (row, _), result in zip(left, results, strict=True):
                 self._count(row, result)

@@ -1,6 +1,7 @@
 """Loading: what a script needs and Redis does not hold is read from the durable store and installed, unless it was overtaken.
 
-The ticket is taken in Redis before the row is read. It lives shorter than any evictable key, so a load that was overtaken by another
+The ticket is taken in Redis before the row is read. It lives shorter than any evictable key, so a load that was
+overtaken by another
 load, a change, its flush and an eviction finds its ticket gone.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from collections.abc import Callable
 
 from gateway.domain.errors import Corrupt, DurableStoreUnavailable
 from gateway.domain.policy import Policy
@@ -26,7 +28,7 @@ LOADS_MAX = 64  # loads under way at once
 class Loader:
     """Brings skus, reservations and request records from the ledger into one shard."""
 
-    def __init__(self, shard: Shard, ledger: Ledger, policy) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, shard: Shard, ledger: Ledger, policy: Callable[[], Policy]) -> None:
         self._shard = shard
         self._ledger = ledger
         self._policy = policy
@@ -37,7 +39,8 @@ class Loader:
     async def load(self, names: list[str]) -> set[str]:
         """Every named item is in Redis, by us or by another, or may be asked for again. Returns those the ledger does not know either.
 
-        Names are those of scripts: "s:" shop/sku, "r:" random part, "q:" record. A sku is never among the unknown: it is installed empty.
+        Names are those of scripts: "s:" shop/sku, "r:" random part, "q:" record. A sku is never among the unknown: it is
+        installed empty.
 
         Raises:
             DurableStoreUnavailable: the ledger does not answer; nothing changed.
@@ -56,6 +59,7 @@ class Loader:
             try:
                 content = await self._read(name)
             except LedgerUnavailable as problem:
+                await self._shard.ask("DEL", ticket)  # so that the next one who asks need not wait for its end
                 raise DurableStoreUnavailable("the durable store does not answer") from problem
             if content is None:
                 await self._shard.ask("DEL", ticket)

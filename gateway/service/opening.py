@@ -1,6 +1,7 @@
 """Opening a shard: who may write, under which epoch, and from which history.
 
-The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues the committed
+The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues
+the committed
 history unbroken (attached or adopted), else it is rebuilt from the durable store into key names of their own.
 """
 
@@ -46,9 +47,7 @@ class Meta:
 class Opener:
     """Opens one shard. `open` is safe to repeat and to run on several gateways at once: the row decides."""
 
-    def __init__(
-        self, shard: Shard, ledger: Ledger, deployment: Deployment, policy: Callable[[], Policy]
-    ) -> None:
+    def __init__(self, shard: Shard, ledger: Ledger, deployment: Deployment, policy: Callable[[], Policy]) -> None:
         self._shard = shard
         self._ledger = ledger
         self._deployment = deployment
@@ -73,18 +72,19 @@ class Opener:
             raise Corrupt("the shard is halted; an operator must look at it")
         if meta is not None and meta.deployment != self._deployment.id:
             raise Corrupt(f"this Redis holds the shard of another deployment under the prefix {shard.prefix!r}")
-        if meta is not None and row.state == "open" and (meta.epoch, meta.lineage) == (row.epoch, lineage):
-            if not meta.is_poisoned and await self._is_continued(row, meta):
-                log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
-                return self._opened(row, lineage)
+        is_same = meta is not None and (meta.epoch, meta.lineage) == (row.epoch, lineage) and not meta.is_poisoned
+        if meta is not None and is_same and row.state == "open" and await self._is_continued(row, meta):
+            log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
+            return self._opened(row, lineage)
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
-        tail = None if meta is None or meta.is_poisoned else await self._tail(raised, meta)
-        if meta is not None and tail is not None:
-            row = await self._adopt(raised, meta, tail, lineage)
+        tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
+        await self._commit_tail(raised, tail)
+        if meta is not None and not meta.is_poisoned and _reaches(tail, raised, meta):
+            row = await self._adopt(raised, meta, lineage)
         else:
-            row = await self._rebuild(raised, meta, lineage)
+            row = await self._rebuild(await ledger.read_shard(shard.number), meta, lineage)
         return self._opened(row, lineage)
 
     def _opened(self, row: ShardRow, lineage: str) -> ShardRow:
@@ -94,33 +94,35 @@ class Opener:
     async def _read_meta(self) -> Meta | None:
         shard = self._shard
         names = ("epoch", "gen", "seq", "digest", "lineage", "poison", "deployment")
-        values = await shard.ask("HMGET", shard.keys.meta, *names)
-        assert isinstance(values, list)
+        values = await shard.ask_list("HMGET", shard.keys.meta, *names)
         epoch, generation, seq, digest, lineage, poison, deployment = values
         if epoch is None:
             return None
         return Meta(int(epoch), int(generation), int(seq), digest, lineage or "", poison is not None, deployment or "")
 
     async def _is_continued(self, row: ShardRow, meta: Meta) -> bool:
-        return await self._tail(row, meta) is not None
+        return _reaches(await self._tail(row, generation=meta.generation), row, meta)
 
-    async def _tail(self, row: ShardRow, meta: Meta) -> list[Entry] | None:
-        """The log after the committed anchor, if the chain leads from there to what meta says; else None."""
-        log_name = Keys(self._shard.prefix, self._shard.number, meta.generation).log
-        seq, digest, tail = row.checkpoint, row.digest, list[Entry]()
-        if meta.seq < seq:
-            return None
+    async def _tail(self, row: ShardRow, *, generation: int) -> list[Entry]:
+        """The log after the committed anchor, as far as the chain leads: these are changes of the history that is committed.
+
+        Raises Corrupt for an entry that this version cannot read: to leave it out would lose it.
+        """
+        log_name = Keys(self._shard.prefix, self._shard.number, generation).log
+        tail: list[Entry] = []
+        seq, digest = row.checkpoint, row.digest
         try:
             while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
                 tail += page
                 seq, digest = page[-1].seq, page[-1].digest
-        except (ChainBroken, EntryInvalid) as problem:
+        except ChainBroken as problem:
             log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
-            return None
-        return tail if (seq, digest) == (meta.seq, meta.digest) else None
+        except EntryInvalid as problem:
+            raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
+        return tail
 
-    async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
-        """Redis' data stand; what was not flushed yet is, and the shard goes on under the raised epoch."""
+    async def _commit_tail(self, raised: ShardRow, tail: list[Entry]) -> None:
+        """What the log has beyond the checkpoint is in the durable store, under the raised epoch."""
         digest = raised.digest
         for at in range(0, len(tail), PAGE):
             page = tail[at : at + PAGE]
@@ -128,8 +130,11 @@ class Opener:
             if not await self._ledger.append(batch, owner=self._owner):
                 raise ShardRecovering("another gateway has overtaken this one")
             digest = page[-1].digest
+
+    async def _adopt(self, raised: ShardRow, meta: Meta, lineage: str) -> ShardRow:
+        """Redis' data stand, and the shard goes on under the raised epoch."""
         await self._install(raised.epoch, meta, meta.seq, meta.digest, meta.generation, lineage, -1, "adopted")
-        log.info("shard_adopted", epoch=raised.epoch, tail=len(tail), generation=meta.generation)
+        log.info("shard_adopted", epoch=raised.epoch, seq=meta.seq, generation=meta.generation)
         return await self._publish(raised, meta.generation, 0, [(meta.epoch, meta.seq)])
 
     async def _rebuild(self, raised: ShardRow, meta: Meta | None, lineage: str) -> ShardRow:
@@ -141,7 +146,9 @@ class Opener:
         ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
         how = "created" if is_first else "rebuilt"
         await self._install(raised.epoch, meta, raised.checkpoint, raised.digest, generation, lineage, ask_ms, how)
-        log.info("shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus)
+        log.info(
+            "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
+        )
         old_epoch = raised.epoch - 1
         ended = [(old_epoch, raised.checkpoint)] if old_epoch else []
         row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), ended)
@@ -187,10 +194,14 @@ class Opener:
         base = Keys(self._shard.prefix, self._shard.number, generation).base
         cursor = "0"
         while True:
-            page = await self._shard.ask("SCAN", cursor, "MATCH", f"{base}*", "COUNT", PAGE)
-            assert isinstance(page, list)
-            cursor = str(page[0])
-            if page[1]:
-                await self._shard.ask("UNLINK", *page[1])
+            cursor, names = await self._shard.scan(cursor, f"{base}*", PAGE)
+            if names:
+                await self._shard.ask("UNLINK", *names)
             if cursor == "0":
                 return
+
+
+def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:
+    """Whether the committed history and the tail after it lead to exactly what meta says."""
+    end = (tail[-1].seq, tail[-1].digest) if tail else (row.checkpoint, row.digest)
+    return end == (meta.seq, meta.digest)

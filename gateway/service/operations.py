@@ -71,7 +71,10 @@ class OperationsService:
         return self._book.description()
 
     def reload(self) -> dict[str, object]:
-        """The policy after re-reading the configuration. Raises InvalidRequest with every error; the old one then stays."""
+        """The policy after re-reading the configuration.
+
+        Raises InvalidRequest with every error; the old one then stays.
+        """
         try:
             done = self._book.reload()
         except SettingsInvalid as problem:

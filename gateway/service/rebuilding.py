@@ -79,10 +79,8 @@ async def _clear(shard: Shard, keys: Keys) -> None:
     """Nothing is under the generation's names: an earlier attempt of the same epoch may have left something."""
     cursor = "0"
     while True:
-        page = await shard.ask("SCAN", cursor, "MATCH", f"{keys.base}*", "COUNT", PAGE)
-        assert isinstance(page, list)
-        cursor = str(page[0])
-        if page[1]:
-            await shard.ask("UNLINK", *page[1])
+        cursor, names = await shard.scan(cursor, f"{keys.base}*", PAGE)
+        if names:
+            await shard.ask("UNLINK", *names)
         if cursor == "0":
             return

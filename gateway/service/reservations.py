@@ -15,11 +15,11 @@ from gateway.domain.command import (
     Release,
     Reserve,
 )
-from gateway.domain.errors import InvalidRequest, Overloaded, ReservationNotFound
+from gateway.domain.errors import InvalidRequest, ReservationNotFound
 from gateway.domain.identifier import Position, ReservationId, mint_random_part, request_record
 from gateway.domain.reservation import EXPIRED, HELD, Reservation, parse_reservation
-from gateway.hot import operations
 from gateway.durable.ledger import ReservationQuery
+from gateway.hot import operations
 from gateway.service import verdict
 from gateway.service.batch import BatchRun
 from gateway.service.books import Absent, Books, known_id
@@ -43,14 +43,16 @@ class ReservationService:
         random_part = mint_random_part()
         text = self.reserve_text(command, call, random_part, has_asked=False)
         declared = (keys.reservation(random_part), keys.sku(call.shop, command.lines[0].sku))
-        within_ms = self.time_left(call)
+        within_ms = books.time_left(call)
         try:
             answer = await books.run("reserve", declared, (text,), within_ms=within_ms)
         except Absent as absent:
             verdict.no_orphans({name for name in absent.names if not name.startswith("q:")})
             text = self.reserve_text(command, call, random_part, has_asked=True)
             answer = await books.run("reserve", declared, (text,), within_ms=within_ms)
-        return await self._settled(verdict.reserved(answer.status, answer.fields, books.shard.number), call.ack or self._acks["reserve"])
+        return await self._settled(
+            verdict.reserved(answer.status, answer.fields, books.shard.number), call.ack or self._acks["reserve"]
+        )
 
     async def read(self, reservation_id: str, call: Call) -> ReservationAnswer:
         """The reservation as it is now; from the durable store when Redis has let go of it."""
@@ -90,7 +92,7 @@ class ReservationService:
         text = self.change_text(command, call, id)
         declared = (books.shard.keys.reservation(id.random_part),)
         try:
-            answer = await books.run(name, declared, (text,), within_ms=self.time_left(call))
+            answer = await books.run(name, declared, (text,), within_ms=books.time_left(call))
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}"})
             raise books.missing(id) from None
@@ -130,16 +132,6 @@ class ReservationService:
             case Release():
                 return operations.release_text(command, shop=shop, actor=actor, id=id)
 
-    def time_left(self, call: Call) -> int:
-        """Milliseconds the request may still wait, 0 = no bound of its own. Raises Overloaded when they are over."""
-        if not call.deadline_ms:
-            return 0
-        waited_ms = (self._books.shard.loop_time() - call.started_s) * 1000
-        left_ms = int(call.deadline_ms - waited_ms)
-        if left_ms <= 0:
-            raise Overloaded("the request waited longer than its Request-Deadline-Ms")
-        return left_ms
-
     async def search(
         self,
         call: Call,
@@ -151,7 +143,10 @@ class ReservationService:
         limit: int,
         cursor: str | None,
     ) -> ReservationPage:
-        """Reservations of the durable store, newest first; `as_of` says how fresh. Raises InvalidRequest for a foreign cursor."""
+        """Reservations of the durable store, newest first; `as_of` says how fresh.
+
+        Raises InvalidRequest for a foreign cursor.
+        """
         books = self._books
         seen = Position(books.shard.number, books.watermark.epoch, books.watermark.seq)
         now_ms = books.shard.now_ms()

@@ -53,7 +53,7 @@ class StockService:
         position = sku.position(books.shard.number)
         return SkuAnswer(sku, position, books.watermark.covers(position.epoch, position.seq), books.shard.number)
 
-    async def list(self, call: Call, *, limit: int, cursor: str | None) -> StockPage:
+    async def catalogue(self, call: Call, *, limit: int, cursor: str | None) -> StockPage:
         """Skus of the durable store by name; `as_of` says how fresh. Raises InvalidRequest for a foreign cursor."""
         books = self._books
         seen = Position(books.shard.number, books.watermark.epoch, books.watermark.seq)
@@ -73,7 +73,7 @@ class StockService:
         text = put_text(command, shop=call.shop, actor=call.actor, content=content_of(command), reflects=ids)
         declared = (books.shard.keys.sku(call.shop, command.sku),)
         try:
-            answer = await books.run("put", declared, (text,))
+            answer = await books.run("put", declared, (text,), within_ms=books.time_left(call))
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}" for id in ids})
             raise _not_reflected(ids, {name[2:] for name in absent.names}) from None
@@ -101,11 +101,11 @@ class StockService:
         declared = (books.shard.keys.sku(call.shop, command.sku), books.shard.keys.request(record))
         text = adjust_text(command, shop=call.shop, actor=call.actor, record=record, has_asked=False)
         try:
-            answer = await books.run("adjust", declared, (text,))
+            answer = await books.run("adjust", declared, (text,), within_ms=books.time_left(call))
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"q:{record}"})
             text = adjust_text(command, shop=call.shop, actor=call.actor, record=record, has_asked=True)
-            answer = await books.run("adjust", declared, (text,))
+            answer = await books.run("adjust", declared, (text,), within_ms=books.time_left(call))
         written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
         return await self._settled(written, call)
 
@@ -119,7 +119,7 @@ class StockService:
         declared = (books.shard.keys.sku(call.shop, command.sku),)
         text = pause_text(command, shop=call.shop, actor=call.actor)
         try:
-            answer = await books.run("pause", declared, (text,))
+            answer = await books.run("pause", declared, (text,), within_ms=books.time_left(call))
         except Absent as absent:
             verdict.no_orphans(absent.names)
             raise
@@ -133,7 +133,10 @@ class StockService:
     async def import_rows(
         self, rows: AsyncIterator[ImportRow], source: str, call: Call
     ) -> tuple[int, int, int, list[tuple[int, str]]]:
-        """(applied, unchanged, stale, rejected rows with the reason). Rows are taken as they come, a bounded number at a time."""
+        """(applied, unchanged, stale, rejected rows with the reason).
+
+        Rows are taken as they come, a bounded number at a time.
+        """
         return await ImportRun(self._books, source, call, call.ack or self._ack).run(rows)
 
 

@@ -8,7 +8,10 @@ from gateway.service.books import Books
 
 
 class Sweeper:
-    """Expires what is due of one shard. Whoever needs the units first takes them back sooner, in the script that needs them."""
+    """Expires what is due of one shard.
+
+    Whoever needs the units first takes them back sooner, in the script that needs them.
+    """
 
     def __init__(self, books: Books, holds_max: int) -> None:
         self._books = books

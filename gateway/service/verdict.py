@@ -81,7 +81,7 @@ def changed(operation: str, status: str, fields: list[str], shard: int) -> Reser
             raise ReservationNotConfirmed(id=str(reservation.id))
         raise _STATE_ERRORS[reservation.state](id=str(reservation.id))
     if status == "NOT_FOUND":
-        raise ReservationNotFound()
+        raise ReservationNotFound
     if status == "OUT_OF_STOCK":
         raise OutOfStock(shortages=parse_shortages(fields[0]))
     if status == "EXTENSION_LIMIT":
@@ -106,7 +106,7 @@ def level_written(status: str, fields: list[str], location: str, shard: int) -> 
     if status == "CONFLICT":
         raise VersionConflict(current_version=int(fields[0]))
     if status == "NO_LEVEL":
-        raise SkuNotFound()
+        raise SkuNotFound
     if status == "INSUFFICIENT":
         raise InsufficientOnHand(on_hand=int(fields[0]))
     if status == "TOO_LARGE":

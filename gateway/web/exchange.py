@@ -173,7 +173,7 @@ class Exchange:
             if ack is not None and ack not in ("memory", "durable"):
                 self.wrong("ack", "must be 'memory' or 'durable'")
         shop = self._shop(parsed.get("shop"))
-        return Call(shop, self.principal.actor, cast(Ack | None, ack), deadline_ms, self.started_s)
+        return Call(shop, self.principal.actor, cast("Ack | None", ack), deadline_ms, self.started_s)
 
     def _shop(self, in_body: object) -> str:
         in_query = self.query.get("shop") if self.query else None

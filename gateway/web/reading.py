@@ -34,8 +34,16 @@ async def read_form(
     Raises:
         BodyTooLarge, UnsupportedMediaType, MalformedJson, RequestTimeout: in this order, the first that applies.
     """
-    raw = await read_body(exchange, limits)
-    headers = exchange.request.headers
+    request = exchange.request
+    content = request.content
+    # Almost every body has arrived together with its head: nothing to wait for, no timer to set.
+    if content.is_eof() and content.exception() is None:
+        raw = content.read_nowait()
+        if len(raw) > limits.body_bytes_max:
+            raise BodyTooLarge
+    else:
+        raw = await _read_slowly(exchange, limits)
+    headers = request.headers
     media = headers.get(CONTENT_TYPE)
     if media != JSON and not (is_optional and media is None and not raw):
         require_media(media, (JSON,))
@@ -53,8 +61,8 @@ async def read_form(
     return parsed, check(model, parsed, exchange.errors)
 
 
-async def read_body(exchange: Exchange, limits: HttpLimits) -> bytes:
-    """The whole body.
+async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
+    """The whole body, which is still on its way.
 
     Raises:
         BodyTooLarge: it is longer than `body_bytes_max`, as announced or as it came.
@@ -62,12 +70,6 @@ async def read_body(exchange: Exchange, limits: HttpLimits) -> bytes:
         MalformedJson: its framing is broken, so there is no body to speak of.
     """
     content = exchange.request.content
-    # Almost every body has arrived together with its head: nothing to wait for, no timer to set.
-    if content.is_eof() and content.exception() is None:
-        raw = content.read_nowait()
-        if len(raw) > limits.body_bytes_max:
-            raise BodyTooLarge
-        return raw
     announced = exchange.request.content_length
     if announced is not None and announced > limits.body_bytes_max:
         raise BodyTooLarge

@@ -62,7 +62,7 @@ def reservation(told: Reservation) -> dict[str, Any]:
         "expires_at": rfc3339(told.deadline_ms) if told.state == HELD else None,
         "confirmed_at": rfc3339_or_none(told.confirmed_ms),
         "ended_at": rfc3339_or_none(told.ended_ms),
-        "position": str(told.position),
+        "position": f"{told.id.shard}-{told.epoch}-{told.seq}",
     }
 
 

@@ -40,7 +40,7 @@ async def catalogue(site: Site, exchange: Exchange) -> Answer:
     call = exchange.call({}, has_ack=False)
     if exchange.errors:
         raise exchange.refusal()
-    return Answer(200, to_json(stock_page(await site.services.stock.list(call, limit=limit, cursor=cursor))))
+    return Answer(200, to_json(stock_page(await site.services.stock.catalogue(call, limit=limit, cursor=cursor))))
 
 
 async def put_level(site: Site, exchange: Exchange) -> Answer:

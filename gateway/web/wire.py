@@ -78,10 +78,8 @@ class Answer(web.StreamResponse):
         return self._bytes
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is sent yet; it is settled whether the connection stays open."""
+        """Nothing is sent yet: head and body go together."""
         self._req = request
-        if self._keep_alive is None:
-            self._keep_alive = request.keep_alive
 
     async def write_eof(self, data: bytes = b"") -> None:
         """The answer is with the kernel, or at least within the transport's buffer.
@@ -90,10 +88,23 @@ class Answer(web.StreamResponse):
             ConnectionResetError: the client is gone, or did not read for `write_timeout_ms`.
         """
         request = self._req
-        assert request is not None
+        if request is None:
+            raise RuntimeError("an answer is prepared before it is written")
+        self.send(request)
+        if request.protocol.writing_paused:
+            await self.until_read(request)
+
+    def send(self, request: web.BaseRequest) -> None:
+        """The answer is in the transport's buffer, and it is settled whether the connection stays open.
+
+        Raises:
+            ConnectionResetError: the client is gone.
+        """
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
         connection = b""
         if not self._keep_alive:
             connection = CLOSE
@@ -103,8 +114,6 @@ class Answer(web.StreamResponse):
         if self.is_cut:
             # Closing a transport sends what is in its buffer first.
             request.protocol.force_close()
-        elif request.protocol.writing_paused:
-            await self._until_read(request, transport)
 
     def as_bytes(self, connection: bytes = CLOSE, *, has_body: bool = True) -> bytes:
         """The whole answer as it goes over the wire; `connection` is the line about its future, if one is needed."""
@@ -121,10 +130,17 @@ class Answer(web.StreamResponse):
             )
         )
 
-    async def _until_read(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
+    async def until_read(self, request: web.BaseRequest) -> None:
+        """The client has read enough of the answer for the next one.
+
+        Raises:
+            ConnectionResetError: it did not for `write_timeout_ms`; the connection is cut.
+        """
+        transport = request.transport
         try:
             async with asyncio.timeout(self.write_timeout_ms / 1000):
                 await request.writer.drain()
         except TimeoutError as late:
-            transport.abort()
+            if transport is not None:
+                transport.abort()
             raise ConnectionResetError("the client does not read its answer") from late

@@ -29,6 +29,7 @@ class Faults:
     lost_after: float = 0.0
     unavailable: float = 0.0
     durability_unknown: float = 0.0
+    delay_seconds: float = 0.0
     # Lies, each of which a comparison must find.
     oversells_by: int = 0
     ships_one_less: bool = False
@@ -123,6 +124,8 @@ class FakeGateway:
         if 0 <= chance < bounds.unavailable:
             return problem(503, "overloaded", headers={"Retry-After": "0"})
         chance -= bounds.unavailable
+        if bounds.delay_seconds:
+            await asyncio.sleep(bounds.delay_seconds)
         answer = await handler(request)
         self._moved.set()
         if 0 <= chance < bounds.lost_after:

@@ -96,22 +96,21 @@ async def test_journal_process_that_was_killed_goes_on(tmp_path: Path) -> None:
         "--state",
         str(state),
     )
-    async with fake_gateway() as gateway:
+    async with fake_gateway(delay_seconds=0.02) as gateway:
         running = asyncio.create_task(command(*words, "--url", gateway.url))
         await gateway.until(lambda: state.exists() and state.read_bytes().count(b"\n") > 10)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        await asyncio.sleep(0.5)
-        quiet = len(gateway.requests)
-        await asyncio.sleep(0.3)
-        is_quiet = len(gateway.requests) == quiet
+        # Workers that went on would play the whole file in this time.
+        await asyncio.sleep(2.0)
+        held_by_the_killed = len(gateway.holds)
+        gateway.faults.delay_seconds = 0.0
         status, out, err = await command(*words, "--url", gateway.url)
 
-    assert is_quiet
     assert status == 0, out + err
-    assert "69 invoices" not in out
-    assert len(gateway.holds) == len({hold.reference for hold in gateway.holds.values()})
+    assert held_by_the_killed < 30
+    assert len(gateway.holds) == len({hold.reference for hold in gateway.holds.values()}) > 50
 
 
 async def test_journal_of_another_run_is_refused(tmp_path: Path) -> None:

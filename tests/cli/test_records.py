@@ -61,6 +61,14 @@ def test_records_two_stray_quotes_do_not_swallow_the_rows_between() -> None:
     assert list(faults(found)) == [2, 5]
 
 
+def test_records_quoted_lines_with_another_number_of_fields_are_rows() -> None:
+    """A well-formed field over two lines that has too few fields is a stray quote at each end."""
+    found = read(b'sku,location,on_hand\n"A,main,1\nB,main,2"\nC,main,3\n')
+
+    assert [(r.line, r.text) for r in found][1:] == [(2, ""), (3, 'B,main,2"'), (4, "C,main,3")]
+    assert list(faults(found)) == [2]
+
+
 def test_records_quoted_field_over_too_many_lines_is_refused() -> None:
     """A quoted field may span only so many lines, and what follows is read again as rows."""
     inside = b"x\n" * RECORD_LINES_MAX

@@ -315,7 +315,7 @@ class FakeStock:
         found = [self._answer(self.books.skus[call.shop, sku]) for sku in known]
         return found, [sku for sku in skus if sku not in known]
 
-    async def list(self, call: Call, *, limit: int, cursor: str | None) -> StockPage:
+    async def catalogue(self, call: Call, *, limit: int, cursor: str | None) -> StockPage:
         self.books.begin({"limit": limit, "cursor": cursor}, call)
         found = [self._answer(sku) for (shop, _), sku in sorted(self.books.skus.items()) if shop == call.shop]
         start = _start(cursor)

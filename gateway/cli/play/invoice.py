@@ -130,9 +130,7 @@ class Play:
             outcome.count(result.INSUFFICIENT)
         else:
             outcome.count(result.ADJUST_REFUSED)
-            outcome.refusals.append(
-                f"{self._invoice.number} line {adjustment.line}: adjust: {answer.explain()}"
-            )
+            outcome.refusals.append(f"{self._invoice.number} line {adjustment.line}: adjust: {answer.explain()}")
 
     def _measure(self, operation: str, answer: Answer) -> None:
         self._outcome.timings.append((operation, clock() - self._started))

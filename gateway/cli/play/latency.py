@@ -37,9 +37,7 @@ class Latencies:
 
     def percentiles(self) -> dict[str, Percentiles]:
         """By operation, only those that happened."""
-        return {
-            name: _percentiles(sorted(self._seconds[name])) for name in OPERATIONS if name in self._seconds
-        }
+        return {name: _percentiles(sorted(self._seconds[name])) for name in OPERATIONS if name in self._seconds}
 
 
 def _percentiles(ordered: list[float]) -> Percentiles:

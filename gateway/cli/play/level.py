@@ -71,9 +71,7 @@ async def read_levels(remote: Remote, skus: Iterable[str]) -> StockRead:
 
 
 def _counters(body: Mapping[str, Any], aside: int) -> LevelRead:
-    on_hand, held, committed, available = (
-        body[name] for name in ("on_hand", "held", "committed", "available")
-    )
+    on_hand, held, committed, available = (body[name] for name in ("on_hand", "held", "committed", "available"))
     if not all(type(number) is int for number in (on_hand, held, committed, available, aside)):
         raise TypeError("a counter that is a whole number")
     return LevelRead(on_hand, held, committed, available, aside)

@@ -121,9 +121,7 @@ def _rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str], str]]:
         )
     for record in records:
         fields = [] if record.fault else fields_of(record.text)
-        fault = record.fault or (
-            f"{len(fields)} fields instead of {len(names)}" if len(fields) != len(names) else ""
-        )
+        fault = record.fault or (f"{len(fields)} fields instead of {len(names)}" if len(fields) != len(names) else "")
         yield record.line, dict(zip(names, fields, strict=False)), fault
 
 

@@ -74,9 +74,7 @@ class Report:
                 "rows": self.orders.rows,
                 "invoices": len(self.orders.invoices),
                 "zero_rows": self.orders.zero_rows,
-                "refused": [
-                    {"line": line, "reason": reason} for line, reason in self.orders.refused[:KEPT_MAX]
-                ],
+                "refused": [{"line": line, "reason": reason} for line, reason in self.orders.refused[:KEPT_MAX]],
             },
             "invoices_played": self.tally.invoices,
             "invoices_played_earlier": self.invoices_earlier,
@@ -105,13 +103,13 @@ class Report:
             f"{self.tally.retries:,} requests repeated",
         )
         console.print(
-            f"{self.played_now:,} invoices in {self.seconds:.2f} s:", ", ".join(rates), highlight=False
+            f"{self.played_now:,} invoices in {self.seconds:.2f} s:", ", ".join(rates), highlight=False, soft_wrap=True
         )
         if self.verdict.differences:
             console.print(self._differences())
         for title, lines in self._lists():
             _print_list(console, title, lines)
-        console.print(self._last_words(), highlight=False)
+        console.print(self._last_words(), highlight=False, soft_wrap=True)
 
     def _results(self) -> Table:
         table = Table("outcome", "count", title=f"run {self.plan.run}")
@@ -153,15 +151,9 @@ class Report:
         verdict = self.verdict
         counted = f"{verdict.levels:,} levels and {verdict.reservations:,} reservations read back"
         late = (
-            f"held units seen until {verdict.late_seconds:g} s after the last deadline"
-            if verdict.late_seconds
-            else ""
+            f"held units seen until {verdict.late_seconds:g} s after the last deadline" if verdict.late_seconds else ""
         )
-        lost = (
-            f"{verdict.lost_holds:,} abandoned holds were lost with the hot store"
-            if verdict.lost_holds
-            else ""
-        )
+        lost = f"{verdict.lost_holds:,} abandoned holds were lost with the hot store" if verdict.lost_holds else ""
         words = "; ".join(part for part in (counted, late, lost) if part)
         faults = (
             f"{len(verdict.differences):,} differences, {len(verdict.violations):,} laws broken, "
@@ -175,6 +167,6 @@ def _print_list(console: Console, title: str, lines: list[str]) -> None:
         return
     console.print(f"{title}:")
     for line in lines[:SHOWN_MAX]:
-        console.print(Text(f"  {line}"))
+        console.print(Text(f"  {line}"), soft_wrap=True)
     if len(lines) > SHOWN_MAX:
         console.print(f"  and {len(lines) - SHOWN_MAX:,} more")

@@ -88,9 +88,7 @@ async def run(plan: Plan, path: Path, state: Path | None, watch_of: Callable[[Or
                 for outcome in earlier.outcomes:
                     books.enter_again(outcome)
             try:
-                return await _played(
-                    plan, orders, books, watch, Inquest(remote, plan, books.tally, books.holds)
-                )
+                return await _played(plan, orders, books, watch, Inquest(remote, plan, books.tally, books.holds))
             finally:
                 books.close()
 

@@ -65,8 +65,4 @@ class Tally:
             there[sku] = there.get(sku, 0) + base.on_hand - min(0, base.reserved_aside)
         for (sku, _), units in self.sold.items():
             sold[sku] = sold.get(sku, 0) + units
-        return {
-            sku: (units, there.get(sku, 0))
-            for sku, units in sorted(sold.items())
-            if units > there.get(sku, 0)
-        }
+        return {sku: (units, there.get(sku, 0)) for sku, units in sorted(sold.items()) if units > there.get(sku, 0)}

@@ -154,13 +154,8 @@ class Inquest:
             self.verdict.lost_holds += 1
         elif state != final:
             invoice = self._holds.invoices[identifier]
-            self.verdict.violations.append(
-                f"invoice {invoice}: {identifier} reads {state}, and must read {final}"
-            )
-        elif (
-            identifier == self._holds.last_open
-            and returned_at < self._holds.deadline_earliest - EARLY_SECONDS
-        ):
+            self.verdict.violations.append(f"invoice {invoice}: {identifier} reads {state}, and must read {final}")
+        elif identifier == self._holds.last_open and returned_at < self._holds.deadline_earliest - EARLY_SECONDS:
             self.verdict.violations.append(f"{identifier} expired before its time was over")
 
     async def _search_held(self) -> None:
@@ -171,9 +166,7 @@ class Inquest:
         while held := await self._held():
             if clock() > end:
                 shown = ", ".join(self._holds.invoices[identifier] for identifier in held[:5])
-                self.verdict.violations.append(
-                    f"{len(held)} reservations are still found as held: invoices {shown}"
-                )
+                self.verdict.violations.append(f"{len(held)} reservations are still found as held: invoices {shown}")
                 return
             await asyncio.sleep(POLL_SECONDS)
 

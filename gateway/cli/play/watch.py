@@ -55,7 +55,9 @@ class Watch:
             self._progress.update(self._task, completed=tally.invoices, results=_words(tally))
         elif clock() >= self._next_line:
             self._next_line = clock() + LINE_SECONDS
-            self._console.print(f"{tally.invoices:,} of {self._invoices:,}: {_words(tally)}", highlight=False)
+            self._console.print(
+                f"{tally.invoices:,} of {self._invoices:,}: {_words(tally)}", highlight=False, soft_wrap=True
+            )
 
 
 def _words(tally: Tally) -> str:

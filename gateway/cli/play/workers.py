@@ -84,9 +84,7 @@ async def play_on_processes(
     for number in range(plan.processes):
         share = list(invoices[number :: plan.processes])
         workers.append(
-            context.Process(
-                target=_work, args=(_Duty(number, plan, share, first_seconds), outbox, go), daemon=True
-            )
+            context.Process(target=_work, args=(_Duty(number, plan, share, first_seconds), outbox, go), daemon=True)
         )
     try:
         for worker in workers:
@@ -109,9 +107,7 @@ async def _await_ready(workers: Sequence[SpawnProcess], outbox: Queue[_Message])
             raise WorkerFailed(f"a worker process did not start (exit codes {dead})")
 
 
-async def _gather(
-    workers: Sequence[SpawnProcess], outbox: Queue[_Message], tell: Callable[[Outcome], None]
-) -> None:
+async def _gather(workers: Sequence[SpawnProcess], outbox: Queue[_Message], tell: Callable[[Outcome], None]) -> None:
     ended: set[int] = set()
     while len(ended) < len(workers):
         # Before the queue is read: what a worker sent before it died is then surely read first.

@@ -1,13 +1,13 @@
 """Connections: what is not even a request is answered as a problem too, and nobody may take for ever to become one.
 
-This is the one file that leans on aiohttp's inner life (`_waiter`, `_messages`, `_current_request`), because aiohttp offers no
-other way to answer a head that never ends; its tests speak raw HTTP.
+This file and `direct.py` lean on aiohttp's inner life (`_waiter`, `_messages`, `_current_request`), because aiohttp
+offers no other way to answer a head that never ends. Their tests speak raw HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -36,7 +36,7 @@ class Connection(web.RequestHandler):
 
     def __init__(
         self,
-        server: Server,
+        server: web.Server,
         limits: HttpLimits,
         problems: Problems,
         next_request_id: Callable[[], str],
@@ -78,7 +78,7 @@ class Connection(web.RequestHandler):
             self._head_timer = self._loop.call_later(seconds, self._refuse, RequestTimeout())
 
     def _end_broken_body(self, request: web.BaseRequest) -> None:
-        """Behind a broken chunk aiohttp queues its 400, but leaves the reader of that very body waiting for more of it."""
+        """The reader of a body with a broken chunk learns of it; aiohttp queues a 400 but lets that reader wait on."""
         latest, _ = self._messages[-1]
         if not isinstance(latest, RawRequestMessage) and not request.content.is_eof():
             request.content.set_exception(web.RequestPayloadError("broken framing"))
@@ -99,11 +99,11 @@ class Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: web.BaseRequest | None,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> Answer:
         """A problem for what never reached the dispatcher: bytes that are no HTTP, or a fault of ours on the way."""
         if status != NO_HTTP_STATUS:
             log.error("request_failed", exc_info=exc)
@@ -125,33 +125,3 @@ class Connection(web.RequestHandler):
         """A fault of a connection is logged; a body whose framing is broken is the client's and is not."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             log.error("connection_failed", exc_info=kw.get("exc_info"))
-
-
-class Server(web.Server):
-    """Makes our connections. Safe to use for several addresses."""
-
-    def __init__(
-        self,
-        dispatch: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        limits: HttpLimits,
-        problems: Problems,
-        next_request_id: Callable[[], str],
-    ) -> None:
-        """Needs a running loop."""
-        super().__init__(dispatch)
-        self._own = (limits, problems, next_request_id)
-        self._settings: dict[str, Any] = {
-            "access_log": None,
-            "keepalive_timeout": limits.keepalive_timeout_ms / 1000,
-            # The rest of a body that was refused is read and dropped for as long as a body may take.
-            "lingering_time": limits.body_timeout_ms / 1000,
-            "max_line_size": limits.header_bytes_max,
-            "max_field_size": limits.header_bytes_max,
-            "max_headers": limits.headers_max,
-            # A compressed body is refused, not unpacked.
-            "auto_decompress": False,
-        }
-
-    def __call__(self) -> Connection:
-        """A connection that was just accepted."""
-        return Connection(self, *self._own, loop=self._loop, **self._settings)

@@ -1,0 +1,51 @@
+"""The server that aiohttp's sites hand their connections to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from gateway.web.connection import Connection
+from gateway.web.direct import DirectConnection, is_known
+from gateway.web.limits import HttpLimits
+from gateway.web.problems import Problems
+
+log = structlog.get_logger("gateway.web")
+
+
+class Server(web.Server):
+    """Makes our connections. Safe to use for several addresses."""
+
+    def __init__(
+        self,
+        dispatch: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        limits: HttpLimits,
+        problems: Problems,
+        next_request_id: Callable[[], str],
+    ) -> None:
+        """Needs a running loop."""
+        super().__init__(dispatch)
+        self._own = (limits, problems, next_request_id)
+        self._connection: type[Connection] = DirectConnection
+        if not is_known():
+            # Right, only slower: nothing but the loop over requests differs.
+            self._connection = Connection
+            log.warning("aiohttp_not_known", mend="install a release that pyproject.toml names for full speed")
+        self._settings: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": limits.keepalive_timeout_ms / 1000,
+            # The rest of a body that was refused is read and dropped for as long as a body may take.
+            "lingering_time": limits.body_timeout_ms / 1000,
+            "max_line_size": limits.header_bytes_max,
+            "max_field_size": limits.header_bytes_max,
+            "max_headers": limits.headers_max,
+            # A compressed body is refused, not unpacked.
+            "auto_decompress": False,
+        }
+
+    def __call__(self) -> Connection:
+        """A connection that was just accepted."""
+        return self._connection(self, *self._own, loop=self._loop, **self._settings)

@@ -1,0 +1,107 @@
+"""open: the shard works under a new epoch."""
+
+from __future__ import annotations
+
+from gateway.domain.event import GENESIS, OPENED
+from tests.lua.warehouse import START_MS, Warehouse, wish
+
+
+async def test_open_new_shard_writes_one_entry_and_meta(warehouse: Warehouse) -> None:
+    """A new shard has one event, shard.opened, and meta that names epoch, generation, lineage and deployment."""
+    events = await warehouse.remember()
+    meta = await warehouse.content(warehouse.keys.meta)
+
+    assert [(e.seq, e.epoch, e.type, e.at_ms, e.reason) for e in events] == [(1, 1, OPENED, START_MS, "created")]
+    assert meta == {
+        "ask_until": str(START_MS),
+        "checkpoint": "0",
+        "clock": str(START_MS),
+        "deployment": "test",
+        "digest": warehouse.digest,
+        "epoch": "1",
+        "gen": "1",
+        "lineage": warehouse.link.lineage,
+        "seq": "1",
+        "shard": "0",
+    }
+
+
+async def test_open_without_clock_takes_the_servers_time(warehouse: Warehouse) -> None:
+    """Where no later clock is known, the server's TIME in milliseconds is the shard's."""
+    await warehouse.remember()
+    meta = await warehouse.content(warehouse.keys.meta)
+    seen = (1, meta["digest"])
+    await warehouse.call("HSET", warehouse.keys.meta, "clock", 0)
+
+    before = await warehouse.call("TIME")
+    reply = await warehouse.open_epoch(2, seen=seen, seq=1, how="adopted")
+    after = await warehouse.call("TIME")
+
+    assert reply[1] == "OPENED"
+    assert _ms(before) <= int(reply[2]) <= _ms(after)
+    warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
+
+
+def _ms(time: list[str]) -> int:
+    return int(time[0]) * 1000 + int(time[1]) // 1000
+
+
+async def test_open_adopting_continues_seq_and_chain(warehouse: Warehouse) -> None:
+    """A raised epoch goes on in the same log: next seq, chained digest, ask_until kept with -1, checkpoint at the seam."""
+    await warehouse.stock("A", 5)
+    await warehouse.remember()
+    old = await warehouse.content(warehouse.keys.meta)
+
+    reply = await warehouse.open_epoch(7, seen=(1, old["digest"]), seq=int(old["seq"]), ask_ms=-1, how="adopted")
+    warehouse.shard.open_under(7, 1, warehouse.link.lineage, 0)
+    events = await warehouse.remember()
+
+    meta = await warehouse.content(warehouse.keys.meta)
+    assert reply[1:] == ["OPENED", str(START_MS), old["seq"], str(int(old["seq"]) + 1), meta["digest"]]
+    assert (events[-1].type, events[-1].epoch, events[-1].reason) == (OPENED, 7, "adopted")
+    assert (meta["epoch"], meta["checkpoint"], meta["ask_until"]) == ("7", old["seq"], old["ask_until"])
+    hold = await warehouse.hold(wish("A", 2))
+    assert (hold.id.epoch, hold.epoch) == (7, 7)
+
+
+async def test_open_takes_the_poison_away(warehouse: Warehouse) -> None:
+    """meta is replaced as a whole: what poisoned the epoch before is gone."""
+    meta = await warehouse.content(warehouse.keys.meta)
+    await warehouse.call("HSET", warehouse.keys.meta, "poison", "broken", "stray", "field")
+    await warehouse.remember()
+
+    reply = await warehouse.open_epoch(2, seen=(1, meta["digest"]), seq=1, how="adopted")
+    warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
+
+    assert reply[1] == "OPENED"
+    assert not {"poison", "stray"} & set(await warehouse.content(warehouse.keys.meta))
+
+
+async def test_open_overtaken_changes_nothing(warehouse: Warehouse) -> None:
+    """Another epoch or digest than the caller saw, or one as high as the new one: OVERTAKEN, and nothing changed."""
+    digest = (await warehouse.content(warehouse.keys.meta))["digest"]
+    before = await warehouse.snapshot()
+
+    replies = [
+        await warehouse.open_epoch(2, seen=(0, ""), seq=1),
+        await warehouse.open_epoch(2, seen=(2, digest), seq=1),
+        await warehouse.open_epoch(2, seen=(1, GENESIS), seq=1),
+        await warehouse.open_epoch(1, seen=(1, digest), seq=1),
+    ]
+
+    assert [(reply[1], reply[4]) for reply in replies] == [("OVERTAKEN", "1")] * 4
+    assert await warehouse.snapshot() == before
+
+
+async def test_open_sent_twice_opens_once(warehouse: Warehouse) -> None:
+    """The same opening again, as after a lost answer, is overtaken by itself and writes no second entry."""
+    digest = (await warehouse.content(warehouse.keys.meta))["digest"]
+    await warehouse.remember()
+
+    first = await warehouse.open_epoch(2, seen=(1, digest), seq=1, how="adopted")
+    warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
+    before = await warehouse.snapshot()
+    second = await warehouse.open_epoch(2, seen=(1, digest), seq=1, how="adopted")
+
+    assert (first[1], second[1], second[4]) == ("OPENED", "OVERTAKEN", "2")
+    assert await warehouse.snapshot() == before
