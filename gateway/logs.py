@@ -43,8 +43,8 @@ SECRET_NAMES = frozenset(
     }
 )
 
-# The user part of `scheme://user:password@`, up to the last @ of the word: a password that was not encoded may
-# hold one itself. The bound keeps the search linear on long hostile text.
+# The user part of `scheme://user:password@`, up to the last @ of the word: a password that was not encoded
+# may hold one itself. The bound keeps the search linear on long hostile text.
 _USER_PART = re.compile(r"(://)[^\s/][^\s]{0,1000}@")
 _CREDENTIALS = re.compile(r"(?i)\b(bearer|basic)[ \t]+[A-Za-z0-9._~+/=-]+")
 _HEADER = re.compile(

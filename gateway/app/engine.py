@@ -86,13 +86,16 @@ class Engine:
 
     async def _start(self) -> None:
         settings = self._settings
-        self._link = make_link(self._places, settings)
-        self._ledger: Ledger = ledger_for(
-            self._places.database_url,
-            pool_size=settings.durable.pool_size,
-            pool_timeout_ms=settings.durable.pool_timeout_ms,
-            statement_timeout_ms=settings.durable.statement_timeout_ms,
-        )
+        try:
+            self._link = make_link(self._places, settings)
+            self._ledger: Ledger = ledger_for(
+                self._places.database_url,
+                pool_size=settings.durable.pool_size,
+                pool_timeout_ms=settings.durable.pool_timeout_ms,
+                statement_timeout_ms=settings.durable.statement_timeout_ms,
+            )
+        except ValueError as problem:
+            raise StartRefused(str(problem)) from problem
         try:
             await self._link.start()
         except (OSError, Refused, ReplyError, TimeoutError) as problem:

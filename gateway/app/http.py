@@ -30,12 +30,13 @@ class HttpServer:
         self._limits = limits_of(settings.http)
         application = build_application(services, engine.policy, self._limits, bootstrap_key=key)
         self._runner = GatewayRunner(application)
+        self._port = settings.port
 
     @property
     def address(self) -> str:
-        """Where it can be reached, as a URL."""
+        """Where it can be reached, as a URL; with port 0 it is known once `start` has returned."""
         host = self._settings.host
-        return f"http://[{host}]:{self._settings.port}" if ":" in host else f"http://{host}:{self._settings.port}"
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     async def start(self) -> None:
         """Requests are accepted. Raises StartRefused when the port is taken."""
@@ -45,6 +46,7 @@ class HttpServer:
             await site.start()
         except OSError as problem:
             raise StartRefused(f"cannot listen on {self.address}: {problem.strerror}; see GATEWAY_PORT") from problem
+        self._port = self._runner.addresses[0][1]
 
     async def drain(self) -> None:
         """Nothing is accepted any more, and what was in flight is answered, within `http.drain_timeout_ms`."""

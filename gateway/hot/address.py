@@ -9,6 +9,7 @@ from typing import Any
 from redis.connection import parse_url
 
 SCHEMES = ("redis", "rediss", "unix")
+LATER = ("redis+sentinel", "redis+cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ def parse_address(url: str) -> Address:
         password.
     """
     scheme = url.split(":", 1)[0]
+    if scheme in LATER:
+        raise ValueError(f"{scheme}:// is not in 0.1.0: give the primary's own address as redis://, rediss:// or unix://")
     if scheme not in SCHEMES:
         raise ValueError(f"redis_url begins with {scheme!r}; use one of {', '.join(f'{s}://' for s in SCHEMES)}")
     try:
