@@ -89,9 +89,7 @@ _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 # The promise is less than a second, so the steps are fine below it and coarse above.
 _LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 60.0)
 
-REQUESTS = _counter(
-    "gateway_requests_total", "Requests answered, by status class.", "route", "method", "status"
-)
+REQUESTS = _counter("gateway_requests_total", "Requests answered, by status class.", "route", "method", "status")
 REQUEST_SECONDS = _histogram(
     "gateway_request_duration_seconds",
     "Time from the head of a request to the end of its answer.",
@@ -116,17 +114,13 @@ HOT_COMMAND_SECONDS = Bound(
         "command",
     )
 )
-HOT_RECONNECTS = _counter(
-    "gateway_hot_reconnects_total", "Connections to Redis made anew after one was lost."
-)
+HOT_RECONNECTS = _counter("gateway_hot_reconnects_total", "Connections to Redis made anew after one was lost.")
 HOT_PENDING = _gauge("gateway_hot_pending_commands", "Commands that wait for a reply of Redis.")
 
 FLUSH_BATCH_EVENTS = _histogram(
     "gateway_flush_batch_events", "Events committed to the durable store by one transaction.", _BATCH_BUCKETS
 )
-FLUSH_SECONDS = _histogram(
-    "gateway_flush_duration_seconds", "Time of one transaction of the flusher.", _COMMIT_BUCKETS
-)
+FLUSH_SECONDS = _histogram("gateway_flush_duration_seconds", "Time of one transaction of the flusher.", _COMMIT_BUCKETS)
 FLUSH_BACKLOG_EVENTS = _gauge(
     "gateway_flush_backlog_events", "Events in the log of Redis that the durable store does not have yet."
 )
@@ -134,9 +128,7 @@ FLUSH_LAG_SECONDS = _gauge(
     "gateway_flush_checkpoint_lag_seconds",
     "Age of the oldest event that the durable store does not have yet.",
 )
-LEDGER_ERRORS = Bound(
-    _counter("gateway_ledger_errors_total", "Failed operations of the durable store.", "operation")
-)
+LEDGER_ERRORS = Bound(_counter("gateway_ledger_errors_total", "Failed operations of the durable store.", "operation"))
 
 EXPIRY_LATENESS_SECONDS = _histogram(
     "gateway_expiry_lateness_seconds",

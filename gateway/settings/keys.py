@@ -48,9 +48,7 @@ def limits_shown(key: Key) -> str:
 
 def sections() -> frozenset[KeyPath]:
     """The paths that are tables, the ones of single tiers left out."""
-    return frozenset(
-        (name,) for name, field in Settings.model_fields.items() if _table(field) or name == TIERS
-    )
+    return frozenset((name,) for name, field in Settings.model_fields.items() if _table(field) or name == TIERS)
 
 
 def _walk(model: type[BaseModel], path: KeyPath, default: object, tiers: Iterable[str]) -> Iterable[Key]:

@@ -58,9 +58,7 @@ def read_toml(path: Path, layer: Layer, named_by: str) -> Reading:
     return reading
 
 
-def _shaped(
-    table: dict[str, Any], path: KeyPath, reading: Reading, layer: Layer, place: str
-) -> dict[str, Any]:
+def _shaped(table: dict[str, Any], path: KeyPath, reading: Reading, layer: Layer, place: str) -> dict[str, Any]:
     """The table without what should be a table and is not: merging a stronger layer would hide that."""
     kept: dict[str, Any] = {}
     for name, value in table.items():

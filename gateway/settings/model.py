@@ -67,9 +67,7 @@ def _speaks(schemes: tuple[str, ...]) -> Callable[[SecretStr], SecretStr]:
         if text and url.scheme(text) not in schemes:
             # The address itself is not repeated: it may hold a password.
             spoken = ", ".join(f"{scheme}://" for scheme in schemes)
-            raise PydanticCustomError(
-                "told", "must be empty or begin with one of {spoken}", {"spoken": spoken}
-            )
+            raise PydanticCustomError("told", "must be empty or begin with one of {spoken}", {"spoken": spoken})
         return value
 
     return known
@@ -107,9 +105,7 @@ class Settings(BaseSettings):
         AfterValidator(_speaks(url.DATABASE_SCHEMES)),
         Limits("empty, or postgresql://, sqlite://"),
     ] = SecretStr("")
-    bootstrap_key: Annotated[SecretStr, Limits("at most 255 characters")] = Field(
-        SecretStr(""), max_length=255
-    )
+    bootstrap_key: Annotated[SecretStr, Limits("at most 255 characters")] = Field(SecretStr(""), max_length=255)
 
     http: HttpSettings = HttpSettings()
     redis: RedisSettings = RedisSettings()

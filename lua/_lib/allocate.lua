@@ -2,11 +2,8 @@
 
 -- The levels a wish may use, in order: its own location; else only the named ones; else the priority and then all others by name.
 local function considered(sku, location, is_only, preference)
+  if location ~= '' then return { sku.levels[location] } end
   local levels, is_listed = {}, {}
-  if location ~= '' then
-    levels[1] = sku.levels[location]
-    return levels
-  end
   for name in string.gmatch(preference, '[^,]+') do
     if sku.levels[name] and not is_listed[name] then
       levels[#levels + 1], is_listed[name] = sku.levels[name], true

@@ -16,6 +16,7 @@ local function parse_reservation(id, text)
   return reservation
 end
 
+-- The reservation's text, line by line.
 local function pack_reservation(r)
   local lines = {
     format('%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s', r.state, r.deadline, r.epoch, r.seq, r.birth_epoch, r.birth_seq,
@@ -25,7 +26,7 @@ local function pack_reservation(r)
     local line = r.lines[i]
     lines[i + 1] = format('%s\t%s\t%d\t%d', line.sku, line.location, line.quantity, line.is_settled and 1 or 0)
   end
-  return concat(lines, '\n')
+  return lines
 end
 
 -- The reservation by its random part, read once per call; nil when it is not in Redis, and then it is asked for.
@@ -43,12 +44,15 @@ end
 -- Tells the event what the reservation is after it.
 local function tell_reservation(event, r)
   r.epoch, r.seq = EPOCH, format('%d', seq)
-  r.text = pack_reservation(r)
+  local lines = pack_reservation(r)
+  r.text = concat(lines, '\n')
   if not r.is_dirty then
     r.is_dirty = true
     reservation_order[#reservation_order + 1] = r
   end
-  event[#event + 1] = 'R\t' .. r.id .. '\t' .. string.gsub(r.text, '\n', '\nI\t')
+  local at = #event
+  event[at + 1] = 'R\t' .. r.id .. '\t' .. lines[1]
+  for i = 2, #lines do event[at + i] = 'I\t' .. lines[i] end
 end
 
 local function write_reservation(r)

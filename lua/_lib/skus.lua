@@ -24,12 +24,13 @@ local function sku_of(name)
   if #flat == 0 then return need('s:' .. name) end
   sku = { name = name, levels = {}, order = {}, sources = {}, added = {}, removed = {} }
   for i = 1, #flat, 2 do
-    local letter, location = string.sub(flat[i], 1, 1), string.sub(flat[i], 2)
-    if letter == 'L' then
+    local letter = string.byte(flat[i])
+    if letter == 76 then -- L
+      local location = string.sub(flat[i], 2)
       sku.levels[location] = parse_level(location, flat[i + 1])
       sku.order[#sku.order + 1] = location
-    elseif letter == 'X' then
-      sku.sources[location] = flat[i + 1]
+    elseif letter == 88 then -- X
+      sku.sources[string.sub(flat[i], 2)] = flat[i + 1]
     else
       local next_due, ttl, paused, epoch, at_seq, reason =
         string.match(flat[i + 1], '^(%d+) (%d) (%d) (%d+) (%d+)\t(.*)$')

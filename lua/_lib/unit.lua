@@ -12,9 +12,8 @@ local function commit()
     for i = 1, #sku_order do write_sku(sku_order[i]) end -- only the due index may have become stale
     return nil
   end
-  local lines = {}
-  for i = 1, #events do lines[i] = concat(events[i], '\n') end
-  local payload = concat(lines, '\n')
+  for i = 1, #events do events[i] = concat(events[i], '\n') end
+  local payload = #events == 1 and events[1] or concat(events, '\n')
   local link = chained(digest, payload)
   local id = redis.pcall('XADD', LOG, 'NOMKSTREAM', format('%d-0', seq), 'e', payload, 'd', link)
   if not id then return reply('CLOSED') end -- the log is gone: nothing was written

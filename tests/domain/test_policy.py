@@ -21,9 +21,7 @@ def file(tmp_path: Path) -> Path:
 def book_of(file: Path, environ: Mapping[str, str] | None = None) -> PolicyBook:
     """A book over a file, whose clock moves one second with each look at it."""
     ticks = iter(range(1_000_000_000_000, 2_000_000_000_000, 1_000))
-    return PolicyBook(
-        load(file, environ or {}), lambda: load(file, environ or {}), clock_ms=lambda: next(ticks)
-    )
+    return PolicyBook(load(file, environ or {}), lambda: load(file, environ or {}), clock_ms=lambda: next(ticks))
 
 
 def test_policy_of_the_defaults_has_the_four_tiers() -> None:

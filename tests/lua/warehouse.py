@@ -111,6 +111,17 @@ class Warehouse:
         """The answer of one call, as `Shard.run` gives it."""
         return await self.shard.run(call.script, call.keys, call.arguments, within_ms=within_ms)
 
+    async def raw(
+        self, call: Call, *, epoch: int | None = None, late_ms: int = 0, backlog_max: int = 1_000_000
+    ) -> list[Any]:
+        """The reply of the script itself: [nonce, status, now_ms, checkpoint, ...]."""
+        keys, shard = self.keys, self.shard
+        function, epoch = shard.scripts[call.script].function, epoch or shard.epoch
+        names = (keys.meta, keys.log, keys.due, *call.keys)
+        reply = await self.call("FCALL", function, len(names), *names, "n", epoch, late_ms, backlog_max, *call.arguments)
+        assert reply[0] == "n"
+        return reply  # type: ignore[no-any-return]
+
     async def batch(self, *calls: Call) -> list[list[str]]:
         """The results of the calls as one unit of work, each from its status on."""
         answer = await self.run(self.as_batch(*calls))

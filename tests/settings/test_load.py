@@ -145,9 +145,7 @@ def test_error_text_lists_each_key_on_its_line() -> None:
 
 
 @pytest.mark.parametrize("section", ["http", "tiers", "tiers.cart"])
-def test_section_that_is_no_table_is_told_though_the_environment_sets_its_key(
-    operator: Path, section: str
-) -> None:
+def test_section_that_is_no_table_is_told_though_the_environment_sets_its_key(operator: Path, section: str) -> None:
     """A stronger layer that sets a key of the section does not hide that the file's section is no table."""
     operator.write_text(f"{section} = 3\n")
     environ = {"GATEWAY_HTTP__REQUESTS_MAX": "5", "GATEWAY_TIERS__CART__TTL_SECONDS": "5"}
@@ -161,9 +159,7 @@ def test_number_at_its_limits_is_taken_and_beyond_them_refused(key: Key) -> None
 
     def given(value: int) -> dict[str, str]:
         # The keys of a tier limit each other, so they move together.
-        paths = (
-            [path for path in keys() if path[:-1] == key.path[:-1]] if key.path[0] == "tiers" else [key.path]
-        )
+        paths = [path for path in keys() if path[:-1] == key.path[:-1]] if key.path[0] == "tiers" else [key.path]
         return {variable_name(path): str(value) for path in paths}
 
     for value in (int(low), int(high or low)):
@@ -188,16 +184,12 @@ def test_tier_whose_times_contradict_names_the_key_that_the_operator_set(operato
         "tiers.order.ttl_seconds_max",
         "GATEWAY_TIERS__CHECKOUT__TTL_SECONDS",
     }
-    assert (
-        "ttl_seconds (300) must not be more than ttl_seconds_max (200)" in found["tiers.cart.ttl_seconds_max"]
-    )
+    assert "ttl_seconds (300) must not be more than ttl_seconds_max (200)" in found["tiers.cart.ttl_seconds_max"]
 
 
 def test_tier_of_the_operator_is_added_and_may_be_changed_by_the_environment(operator: Path) -> None:
     """A name's `-` and `.` are `_` in a variable."""
-    operator.write_text(
-        "[tiers.Pre-order]\nttl_seconds = 60\nttl_seconds_max = 60\nlifetime_seconds_max = 60\n"
-    )
+    operator.write_text("[tiers.Pre-order]\nttl_seconds = 60\nttl_seconds_max = 60\nlifetime_seconds_max = 60\n")
     settings = load(operator, {"GATEWAY_TIERS__PRE_ORDER__TTL_SECONDS": "30"})
     assert settings.tiers["Pre-order"].ttl_seconds == 30
     assert len(settings.tiers) == 5
@@ -259,9 +251,7 @@ def test_redis_prefix_is_short_and_plain(prefix: str) -> None:
 @pytest.mark.parametrize("number", ["", " 1", "1.0", "1e3", "0x10", "१", "9" * 5000])
 def test_number_of_the_environment_is_decimal_digits_and_nothing_else(number: str) -> None:
     """No second way to write a number, and no long one that costs time."""
-    assert (
-        "must be 1..10000" in errors(None, {"GATEWAY_FLUSH__BATCH_MAX": number})["GATEWAY_FLUSH__BATCH_MAX"]
-    )
+    assert "must be 1..10000" in errors(None, {"GATEWAY_FLUSH__BATCH_MAX": number})["GATEWAY_FLUSH__BATCH_MAX"]
 
 
 @pytest.mark.parametrize(
@@ -341,9 +331,7 @@ def test_host_has_one_to_253_characters() -> None:
         assert "must be 1..253 characters" in errors(None, {"GATEWAY_HOST": host})["GATEWAY_HOST"]
 
 
-def test_data_folder_is_absolute_from_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_folder_is_absolute_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative folder counts from where the command was started; an empty one is refused."""
     monkeypatch.chdir(tmp_path)
     assert load(None, {}).data_path == tmp_path / "data"

@@ -27,9 +27,7 @@ def restored() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-def configured(
-    level: str = "info", log_format: str = "json", secrets: tuple[str, ...] = ()
-) -> tuple[Any, io.StringIO]:
+def configured(level: str = "info", log_format: str = "json", secrets: tuple[str, ...] = ()) -> tuple[Any, io.StringIO]:
     stream = io.StringIO()
     settings = LogSettings.model_validate({"level": level, "format": log_format})
     logs.configure(settings, secrets=secrets, stream=stream)

@@ -86,12 +86,7 @@ def test_bound_with_too_many_label_values_counts_the_rest_together() -> None:
     bound = metrics.Bound(Counter("gateway_test_total", "Test.", ["word"], registry=registry))
     for number in range(3 * metrics.LABEL_VALUES_MAX):
         bound[f"word{number}"].inc()
-    words = {
-        s.labels["word"]: s.value
-        for family in registry.collect()
-        for s in family.samples
-        if "total" in s.name
-    }
+    words = {s.labels["word"]: s.value for family in registry.collect() for s in family.samples if "total" in s.name}
     assert len(words) == metrics.LABEL_VALUES_MAX + 1
     assert words["word0"] == 1.0
     assert words[metrics.OTHER] == 2.0 * metrics.LABEL_VALUES_MAX
