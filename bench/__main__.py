@@ -19,8 +19,9 @@ from bench.arguments import ROUNDS_TO_KEEP_MIN, Arguments, parse
 from bench.failure import BenchFailure
 from bench.load import CONNECTIONS
 from bench.machine import describe_machine, describe_versions
+from bench.quiet import FOREIGN_SHARE_MAX
 from bench.report import Run, document, markdown
-from bench.rounds import play_rounds, say_to_terminal
+from bench.rounds import Series, play_rounds, say_to_terminal
 from bench.row import FigureRow, RateRow, Row
 from bench.rows import ROWS
 from bench.stage import Stage
@@ -54,8 +55,8 @@ def measure(arguments: Arguments, words: list[str]) -> Run:
             for name, fact in facts.items():
                 say_to_terminal(f"{name}: {fact}")
         rate_rows = [row for row in rows if isinstance(row, RateRow)]
-        played = play_rounds(rate_rows, arguments.rounds, arguments.seconds, say_to_terminal)
-        problems = [problem for one in played.series.values() for problem in one.problems]
+        series = play_rounds(rate_rows, arguments.rounds, arguments.seconds, say_to_terminal)
+        problems = [problem for one in series.values() for problem in one.problems]
         if any(row.needs_gateway for row in rate_rows):
             say_to_terminal("checking the gateway's books")
             problems += stage.gateway.client.violations()
@@ -70,24 +71,32 @@ def measure(arguments: Arguments, words: list[str]) -> Run:
         settings={
             "rounds": f"{arguments.rounds} of {arguments.seconds:g} s, {CONNECTIONS} connections",
             "load generator": stage.generator.name,
-            "rounds on a busy machine": "unknown" if played.busy_rounds is None else str(played.busy_rounds),
+            "disturbed rounds": told_disturbed(series),
         },
         machine=machine,
         versions=versions,
-        played=played,
+        series=series,
         figures=figures,
         problems=problems,
         is_judged=not arguments.is_quick,
     )
 
 
+def told_disturbed(series: dict[str, Series]) -> str:
+    """How many rounds others disturbed, of how many, in words."""
+    counts = [one.disturbed for one in series.values()]
+    known = [count for count in counts if count is not None]
+    rounds = sum(len(one.samples) for one in series.values())
+    if len(known) < len(counts):
+        return "unknown"
+    return f"{sum(known)} of {rounds} (others used over {FOREIGN_SHARE_MAX:.0%} of the machine)"
+
+
 def keep(run: Run, only: tuple[str, ...]) -> None:
     """The run is in `bench/results/`, and as the table in `bench/RESULTS.md` where it has all rows."""
     name = "-".join([run.date, *only])
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / f"{name}.json").write_text(
-        json.dumps(document(run), indent=1, ensure_ascii=False) + "\n"
-    )
+    (HERE / "results" / f"{name}.json").write_text(json.dumps(document(run), indent=1, ensure_ascii=False) + "\n")
     if not only:
         (HERE / "RESULTS.md").write_text(markdown(run))
 

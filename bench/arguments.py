@@ -32,24 +32,16 @@ class Arguments:
 
 def parse(words: list[str], rows: list[str]) -> Arguments:
     """The arguments, checked; ends the program with a sentence where they are wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure the gateway against references."
-    )
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help=f"rows: {', '.join(rows)}"
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway against references.")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=f"rows: {', '.join(rows)}")
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds of each row (default 5)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
     parser.add_argument(
         "--quick", action="store_true", help="2 rounds of 1 s, for development; nothing is judged or kept"
     )
-    parser.add_argument(
-        "--redis", choices=["path", "wheel"], help="default: a server on PATH, else the wheel"
-    )
+    parser.add_argument("--redis", choices=["path", "wheel"], help="default: a server on PATH, else the wheel")
     parser.add_argument("--postgres", choices=["debian", "wheel"], help="default: Debian's, else the wheel")
-    parser.add_argument(
-        "--generator", choices=["wrk", "own"], help="default: wrk where it is installed, else our own"
-    )
+    parser.add_argument("--generator", choices=["wrk", "own"], help="default: wrk where it is installed, else our own")
     given = parser.parse_args(words)
     only = tuple(name for names in given.only for name in names.split(",") if name)
     unknown = [name for name in only if name not in rows]

@@ -31,9 +31,7 @@ class GatewayClient:
     def reserve(self, sku: str, ack: str) -> Request:
         """The request that holds one unit for a day: a shorter hold would fall due inside a longer run."""
         body = {"lines": [{"sku": sku, "quantity": 1}], "tier": "order"}
-        return Request(
-            self.port, "POST", f"/v1/reservations?ack={ack}", json.dumps(body, separators=(",", ":"))
-        )
+        return Request(self.port, "POST", f"/v1/reservations?ack={ack}", json.dumps(body, separators=(",", ":")))
 
     def read(self, sku: str) -> Request:
         """The request that reads one sku."""

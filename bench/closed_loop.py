@@ -71,10 +71,7 @@ class Round:
             TimeoutError: answers were missing long after the end.
         """
         loop = asyncio.get_running_loop()
-        made = [
-            await loop.create_connection(lambda: Client(self), "127.0.0.1", self.job.port)
-            for _ in self._each()
-        ]
+        made = [await loop.create_connection(lambda: Client(self), "127.0.0.1", self.job.port) for _ in self._each()]
         clients = [client for _, client in made]
         begun_s = time.perf_counter()
         self._end_s = begun_s + (self.job.seconds or float("inf"))

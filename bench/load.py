@@ -109,9 +109,7 @@ class ClosedLoop:
         job = Job(connections=CONNECTIONS, count=count, **asdict(request))
         outcome = self._do(job, COUNT_SECONDS_MAX)
         if outcome.lost or outcome.answers != count or outcome.statuses is None:
-            raise LoadFailure(
-                f"of {count} requests {outcome.answers} were answered, {outcome.lost} connections lost"
-            )
+            raise LoadFailure(f"of {count} requests {outcome.answers} were answered, {outcome.lost} connections lost")
         return outcome.statuses
 
     def _do(self, job: Job, seconds_max: float) -> Outcome:

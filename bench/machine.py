@@ -46,9 +46,7 @@ def describe_versions(stage: Stage, *, has_gateway: bool, has_postgres: bool) ->
     if has_gateway:
         versions["Redis server"] = _redis_version(stage)
     if has_postgres:
-        row = fetch_row(
-            stage.postgres.url, "SELECT current_setting('server_version'), current_setting('fsync')"
-        )
+        row = fetch_row(stage.postgres.url, "SELECT current_setting('server_version'), current_setting('fsync')")
         if row is not None:
             versions["PostgreSQL"] = f"{row[0]}, fsync {row[1]}"
     return versions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.rounds import Played, Series
+from bench.rounds import Series
 from bench.row import Figure
 from bench.verdict import Ratio, ratios_of
 
@@ -25,7 +25,7 @@ class Run:
     settings: dict[str, str]
     machine: dict[str, str]
     versions: dict[str, str]
-    played: Played
+    series: dict[str, Series]
     figures: list[Figure]
     problems: list[str]
     is_judged: bool
@@ -35,11 +35,10 @@ class Run:
         """What was wanted and not reached, a sentence each; none where the run is too short to be judged."""
         if not self.is_judged:
             return []
-        series = self.played.series
         ratios = [
             (name, ratio)
-            for name, one in series.items()
-            for ratio in ratios_of(one, series)
+            for name, one in self.series.items()
+            for ratio in ratios_of(one, self.series)
             if not ratio.is_met
         ]
         return [
@@ -67,15 +66,13 @@ def markdown(run: Run) -> str:
 
 def document(run: Run) -> dict[str, object]:
     """The whole report, with every round."""
-    series = run.played.series
     return {
         "date": run.date,
         "command": run.command,
         "settings": run.settings,
         "machine": run.machine,
         "versions": run.versions,
-        "busy_rounds": run.played.busy_rounds,
-        "rows": [_row_document(one, ratios_of(one, series)) for one in series.values()],
+        "rows": [_row_document(one, ratios_of(one, run.series)) for one in run.series.values()],
         "figures": [
             {"label": one.label, "value": one.value, "unit": one.unit, "value_max": one.value_max}
             for one in run.figures
@@ -93,6 +90,7 @@ def _row_document(series: Series, ratios: list[Ratio]) -> dict[str, object]:
         "p50_ms_median": series.p50_ms,
         "p99_ms_median": series.p99_ms,
         "wrong": series.wrong,
+        "disturbed": series.disturbed,
         "ratios": [
             {
                 "reference": ratio.reference.row,
@@ -110,8 +108,9 @@ def _row_document(series: Series, ratios: list[Ratio]) -> dict[str, object]:
                 "seconds": one.seconds,
                 "p50_ms": one.p50_ms,
                 "p99_ms": one.p99_ms,
+                "foreign_share": share,
             }
-            for one in series.samples
+            for one, share in zip(series.samples, series.foreign_shares, strict=True)
         ],
     }
 
@@ -121,11 +120,10 @@ def _rate_table(run: Run) -> str:
         "| row | what | per second | p50 ms | p99 ms | wrong | compared | wanted | |",
         "|---|---|---:|---:|---:|---:|---|---|---|",
     ]
-    for name, one in run.played.series.items():
-        ratios = ratios_of(one, run.played.series)
+    for name, one in run.series.items():
+        ratios = ratios_of(one, run.series)
         compared = "<br>".join(
-            f"{ratio.value:.2f} x {ratio.reference.row} ({ratio.least:.2f} to {ratio.greatest:.2f})"
-            for ratio in ratios
+            f"{ratio.value:.2f} x {ratio.reference.row} ({ratio.least:.2f} to {ratio.greatest:.2f})" for ratio in ratios
         )
         judged = [ratio for ratio in ratios if ratio.reference.ratio_min is not None]
         wanted = "<br>".join(f"≥ {ratio.reference.ratio_min:.2f} x {ratio.reference.row}" for ratio in judged)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.quiet import wait_quiet
+from bench.quiet import FOREIGN_SHARE_MAX, ForeignLoad, wait_quiet
 from bench.row import RateRow, Sample
 
 Say = Callable[[str], None]
@@ -16,10 +16,14 @@ WARM_SECONDS_MAX = 1.0
 
 @dataclass
 class Series:
-    """The rounds of one row, in the order of time, and what was found wrong with them."""
+    """The rounds of one row, in the order of time, and what was found wrong with them.
+
+    `foreign_shares` are the parts of the machine that others used during each round, 0 to 1; None: not known.
+    """
 
     row: RateRow
     samples: list[Sample] = field(default_factory=list)
+    foreign_shares: list[float | None] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -47,16 +51,19 @@ class Series:
         """Answers that were not what the row expects, and requests without one."""
         return sum(sample.wrong for sample in self.samples)
 
-
-@dataclass
-class Played:
-    """All rounds of a run; `busy_rounds` began on a machine that was not at rest (None: it does not tell)."""
-
-    series: dict[str, Series]
-    busy_rounds: int | None
+    @property
+    def disturbed(self) -> int | None:
+        """Rounds in which others took a part of the machine that matters; None: not known."""
+        known = [share for share in self.foreign_shares if share is not None]
+        return None if len(known) < len(self.foreign_shares) else sum(map(is_disturbing, known))
 
 
-def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> Played:
+def is_disturbing(share: float | None) -> bool:
+    """Whether a round with so much foreign load is to be marked."""
+    return share is not None and share > FOREIGN_SHARE_MAX
+
+
+def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> dict[str, Series]:
     """Every row was prepared, warmed by a round that is not kept, played `rounds` times in turn, and checked.
 
     The order moves by one with each round: a row would otherwise always run in the wake of the same
@@ -72,16 +79,17 @@ def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> P
     for row in rows:
         row.play(min(WARM_SECONDS_MAX, seconds))
         row.settle()
-    rests = []
     for turn in range(rounds):
         first = turn % len(rows) if rows else 0
         for row in rows[first:] + rows[:first]:
-            is_quiet = wait_quiet()
+            wait_quiet()
+            others = ForeignLoad()
             played = row.play(seconds)
+            share = others.share()
             row.settle()
-            rests.append(is_quiet)
             series[row.name].samples.append(played)
-            noise = "  (the machine was busy)" if is_quiet is False else ""
+            series[row.name].foreign_shares.append(share)
+            noise = f"  (others used {share:.0%} of the machine)" if share and is_disturbing(share) else ""
             figures = f"{row.name:<10}{played.rate:>10,.0f}/s  p99 {played.p99_ms:.1f} ms"
             say(f"round {turn + 1}/{rounds}  {figures}{noise}")
     for one in series.values():
@@ -89,7 +97,7 @@ def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> P
         one.problems += one.row.verify()
         if one.wrong:
             one.problems.append(f"{one.row.name}: {one.wrong} answers were missing or not as expected")
-    return Played(series, None if None in rests else rests.count(False))
+    return series
 
 
 def say_to_terminal(line: str) -> None:

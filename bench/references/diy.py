@@ -52,9 +52,7 @@ async def reserve(request: web.Request) -> web.Response:
     sku, quantity = line["sku"], line["quantity"]
     row = await request.app[POOL].fetchrow(RESERVE, sku, quantity)
     if row is None:
-        return web.Response(
-            status=409, body=b'{"code":"out_of_stock"}', content_type="application/problem+json"
-        )
+        return web.Response(status=409, body=b'{"code":"out_of_stock"}', content_type="application/problem+json")
     reservation = {
         "id": f"rsv_{row['id']}",
         "state": "held",

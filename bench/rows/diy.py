@@ -43,17 +43,13 @@ class Diy(RateRow):
         problems = [
             problem
             for sku, counted in self._counted.items()
-            for problem in out_of_bracket(
-                f"{self.name}, units of {sku}", self._taken(sku), counted, in_flight_max
-            )
+            for problem in out_of_bracket(f"{self.name}, units of {sku}", self._taken(sku), counted, in_flight_max)
         ]
         sku = self._new_sku()
         statuses = self.stage.exact.count(self._client.reserve(sku, "durable"), TAIL_COUNT)
         taken = self._taken(sku)
         if statuses != {"201": TAIL_COUNT} or taken != TAIL_COUNT:
-            problems.append(
-                f"{self.name}: {TAIL_COUNT} reserves were answered {statuses} and took {taken} units"
-            )
+            problems.append(f"{self.name}: {TAIL_COUNT} reserves were answered {statuses} and took {taken} units")
         return problems
 
     def _new_sku(self) -> str:
@@ -65,7 +61,5 @@ class Diy(RateRow):
         """Units gone from the sku's row, which must be those of its reservations."""
         url = self.stage.diy_database_url
         taken = ON_HAND - fetch_number(url, "SELECT available FROM stock WHERE sku = $1", sku)
-        reserved = fetch_number(
-            url, "SELECT coalesce(sum(quantity), 0)::bigint FROM reservation WHERE sku = $1", sku
-        )
+        reserved = fetch_number(url, "SELECT coalesce(sum(quantity), 0)::bigint FROM reservation WHERE sku = $1", sku)
         return taken if taken == reserved else -1

@@ -32,9 +32,7 @@ class Durable(Hot):
         sku = next(reversed(self.counted))
         held = fetch_number(self.stage.gateway.database_url, HELD, sku)
         in_flight_max = self.stage.generator.in_flight_max
-        self._problems += out_of_bracket(
-            f"durable, committed holds of {sku}", held, played.done, in_flight_max
-        )
+        self._problems += out_of_bracket(f"durable, committed holds of {sku}", held, played.done, in_flight_max)
         return played
 
     def verify(self) -> list[str]:

@@ -88,8 +88,6 @@ def _steady_bytes(redis: Redis) -> int:
 
 
 def _bytes_of_state(redis: Redis) -> int:
-    streams = sum(
-        redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter(count=10_000, _type="stream")
-    )
+    streams = sum(redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter(count=10_000, _type="stream"))
     told = redis.info("memory")
     return int(told["used_memory"]) - int(told["mem_clients_normal"]) - streams

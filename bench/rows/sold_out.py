@@ -36,7 +36,5 @@ class SoldOut(RateRow):
             problems.append(f"sold_out: {TAIL_COUNT} reserves were answered {statuses}")
         level = self._client.level(SKU)
         if (level["held"], level["available"]) != (UNITS, 0):
-            problems.append(
-                f"sold_out: {level['held']} held and {level['available']} available of {UNITS} units"
-            )
+            problems.append(f"sold_out: {level['held']} held and {level['available']} available of {UNITS} units")
         return problems

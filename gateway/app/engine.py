@@ -177,7 +177,8 @@ class Engine:
         """One turn of the keeper: a closed shard is opened again."""
         if self._shard.is_open and self._link.lineage == self._shard.lineage:
             metrics.HOT_PENDING.set(self._link.pending)
-            metrics.FLUSH_BACKLOG_EVENTS.set(max(self._shard.checkpoint - self._watermark.seq, 0))
+            seq = await self._shard.ask("HGET", self._shard.keys.meta, "seq")
+            metrics.FLUSH_BACKLOG_EVENTS.set(max(int(str(seq or 0)) - self._watermark.seq, 0))
             return 0
         self._shard.close()
         log.warning("shard_closed", epoch=self._shard.epoch)

@@ -16,7 +16,7 @@ import structlog
 from gateway import metrics
 from gateway.domain.errors import GatewayError
 from gateway.domain.policy import Policy
-from gateway.durable.ledger import Batch, CommitUnknown, Ledger, ShardRow
+from gateway.durable.ledger import Batch, CommitUnknown, Ledger, LedgerUnavailable, ShardRow
 from gateway.flush.batches import build_batch, touched
 from gateway.flush.watermark import Watermark
 from gateway.hot.log import ChainBroken, Entry, read_entries
@@ -29,6 +29,17 @@ ENTRIES_MAX = 500  # entries parsed without letting requests through
 
 
 UNSETTLED_MAX = 100_000  # names kept for a later turn while Redis is away
+
+
+#: What is counted of each event: whoever commits it counts it, so it is counted once.
+OUTCOME_OF_TYPE = {
+    "stock.reserved": "held",
+    "stock.extended": "extended",
+    "stock.confirmed": "confirmed",
+    "stock.shipped": "fulfilled",
+    "stock.released": "released",
+    "stock.expired": "expired",
+}
 
 
 class Fenced(Exception):
@@ -73,7 +84,10 @@ class Flusher:
             self._shard.close()  # whoever opens it again decides from which history it goes on
             raise
         if not entries:
+            metrics.FLUSH_LAG_SECONDS.set(0)
             return await self._settle_left()
+        oldest_ms = entries[0].events[0].at_ms
+        metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
         batch = build_batch(self._shard.number, self._epoch, self._digest, entries)
         began = time.perf_counter()
         if await self._commit(batch):
@@ -100,7 +114,11 @@ class Flusher:
         try:
             if await self._ledger.append(batch):
                 return True
+        except LedgerUnavailable:
+            metrics.LEDGER_ERRORS["append"].inc()
+            raise
         except CommitUnknown:
+            metrics.LEDGER_ERRORS["append"].inc()
             log.warning("commit_unknown", first_seq=batch.first_seq, last_seq=batch.last_seq)
         row = await self._ledger.read_shard(self._shard.number)
         if row.epoch != self._epoch or row.state != "open":
@@ -115,8 +133,10 @@ class Flusher:
     async def _after_commit(self, batch: Batch) -> None:
         self._digest, self._checkpoint = batch.digest, batch.last_seq
         self._watermark.rise(batch.last_seq)
-        newest = batch.events[-1]
-        metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - newest.at_ms, 0) / 1000)
+        for event in batch.events:
+            outcome = OUTCOME_OF_TYPE.get(event.type)
+            if outcome is not None:
+                metrics.RESERVATIONS[outcome].inc()
         self._unsettled += touched(batch)
         await self._settle_left()
 

@@ -42,7 +42,9 @@ def parse_address(url: str) -> Address:
     """
     scheme = url.split(":", 1)[0]
     if scheme in LATER:
-        raise ValueError(f"{scheme}:// is not in 0.1.0: give the primary's own address as redis://, rediss:// or unix://")
+        raise ValueError(
+            f"{scheme}:// is not in 0.1.0: give the primary's own address as redis://, rediss:// or unix://"
+        )
     if scheme not in SCHEMES:
         raise ValueError(f"redis_url begins with {scheme!r}; use one of {', '.join(f'{s}://' for s in SCHEMES)}")
     try:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import hiredis
 
+from gateway import metrics
 from gateway.hot.address import Address
 
 Reply = Any
@@ -176,7 +177,6 @@ class SocketLink:
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self.lineage = ""
-        self.reconnects = 0
         self.problem = "not connected yet"
 
     @property
@@ -227,7 +227,7 @@ class SocketLink:
                 await self._wire.lost
                 self._wire = None
                 self._connected.clear()
-                self.reconnects += 1
+                metrics.HOT_RECONNECTS.inc()
                 pause_s = 0.01
             try:
                 await self._connect()

@@ -24,7 +24,6 @@ class FakeLink:
         self._order = asyncio.Lock()
         self._tasks: set[asyncio.Task[Reply]] = set()
         self.lineage = uuid.uuid4().hex
-        self.reconnects = 0
         self.problem = ""
 
     @property

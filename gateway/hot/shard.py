@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from gateway import metrics
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, Overloaded, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
 from gateway.hot.keys import Keys
@@ -114,7 +115,8 @@ class Shard:
         """
         limits = self._limits
         script = self.scripts[name]
-        give_up_s = self._loop.time() + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
+        began_s = self._loop.time()
+        give_up_s = began_s + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
         sent = 0
         while True:
             if not self.is_open:
@@ -154,6 +156,7 @@ class Shard:
                     sent += 1
                     await self._wait_for_link(give_up_s, sent)
                     continue
+                metrics.HOT_COMMAND_SECONDS[name].observe(self._loop.time() - began_s)
                 return self._judge(reply, is_unknown=sent > 0)
 
     def _judge(self, reply: list[str], *, is_unknown: bool) -> Answer:

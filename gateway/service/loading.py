@@ -12,6 +12,7 @@ import itertools
 import os
 from collections.abc import Callable
 
+from gateway import metrics
 from gateway.domain.errors import Corrupt, DurableStoreUnavailable
 from gateway.domain.policy import Policy
 from gateway.domain.reservation import parse_reservation
@@ -59,6 +60,7 @@ class Loader:
             try:
                 content = await self._read(name)
             except LedgerUnavailable as problem:
+                metrics.LEDGER_ERRORS["load"].inc()
                 await self._shard.ask("DEL", ticket)  # so that the next one who asks need not wait for its end
                 raise DurableStoreUnavailable("the durable store does not answer") from problem
             if content is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from gateway import metrics
 from gateway.domain.answer import LevelAnswer, ReservationAnswer
 from gateway.domain.errors import (
     Corrupt,
@@ -48,6 +49,7 @@ async def durable_read(reading: Awaitable[T]) -> T:
     try:
         return await reading
     except LedgerUnavailable as problem:
+        metrics.LEDGER_ERRORS["read"].inc()
         raise DurableStoreUnavailable("the durable store does not answer") from problem
 
 

@@ -14,9 +14,9 @@ from gateway.web.dispatcher import Dispatcher
 from gateway.web.limits import HttpLimits
 from gateway.web.openapi import document
 from gateway.web.problems import Problems
-from gateway.web.server import Server
 from gateway.web.rendering import to_json
 from gateway.web.routes import ROUTES
+from gateway.web.server import Server
 from gateway.web.site import Services, Site
 
 SITE: Final = web.AppKey("site", Site)

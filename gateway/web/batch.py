@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.domain.answer import BatchResult, LevelAnswer, ReservationAnswer
+from gateway.domain.answer import BatchResult, ReservationAnswer
 from gateway.domain.command import BatchCommand, Call, Reserve
 from gateway.domain.errors import FieldError, GatewayError, IdempotencyKeyRequired, InvalidRequest
 from gateway.web.bodies import (
