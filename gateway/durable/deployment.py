@@ -19,9 +19,7 @@ _RECORD: Final = Statement(
         " VALUES (1, :id, :shards, :hash, :prefix) ON CONFLICT DO NOTHING"
     )
 )
-_READ: Final = Statement(
-    select(deployments.c.id, deployments.c.shards, deployments.c.hash, deployments.c.prefix)
-)
+_READ: Final = Statement(select(deployments.c.id, deployments.c.shards, deployments.c.hash, deployments.c.prefix))
 
 
 async def settle(connection: Connection, shards: int, hash_name: str, prefix: str) -> Deployment:
@@ -34,9 +32,7 @@ async def settle(connection: Connection, shards: int, hash_name: str, prefix: st
     ((stored_id, *stored),) = await connection.fetch(_READ)
     different = [
         f"{name} is {ours!r} here and {theirs!r} in the store"
-        for name, ours, theirs in zip(
-            ("shards", "hash", "prefix"), (shards, hash_name, prefix), stored, strict=True
-        )
+        for name, ours, theirs in zip(("shards", "hash", "prefix"), (shards, hash_name, prefix), stored, strict=True)
         if ours != theirs
     ]
     if different:

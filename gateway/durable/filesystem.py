@@ -22,9 +22,7 @@ def unwise_place(path: Path) -> str | None:
         return None
     folder = path.absolute().parent
     if kind in _NETWORK:
-        return (
-            f"{folder} lies on a network ({kind}), where SQLite's locks cannot be relied on: use a local disk"
-        )
+        return f"{folder} lies on a network ({kind}), where SQLite's locks cannot be relied on: use a local disk"
     return f"{folder} ({kind}) {_UNWISE[kind]}" if kind in _UNWISE else None
 
 

@@ -7,7 +7,7 @@ with an old epoch is fenced.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, Protocol
 
 from gateway.domain.stock import Sku
@@ -84,7 +84,7 @@ class Ledger(Protocol):
         """The store has answered."""
 
     async def advice(self) -> list[str]:
-        """What is unwise about the store, a sentence each: fsync or synchronous_commit off, a tmpfs, …
+        """What is unwise about the store, a sentence each: fsync or synchronous_commit off, a tmpfs and the like.
 
         Raises nothing for them.
         """
@@ -140,7 +140,7 @@ class Ledger(Protocol):
     async def read_request(self, record: str) -> RequestRow | None:
         """What a key did last, or None."""
 
-    def live_reservations(self, shard: int, page: int) -> AsyncIterator[list[tuple[str, str]]]:
+    def live_reservations(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
         """(random part, packed) of every held or confirmed reservation, oldest first, in pages of one snapshot.
 
         `skus_with_holds` reads a snapshot of its own. The two agree as long as nobody can append in between: while
@@ -148,7 +148,7 @@ class Ledger(Protocol):
         (`contextlib.aclosing`), which holds a connection.
         """
 
-    def skus_with_holds(self, shard: int, page: int) -> AsyncIterator[list[Sku]]:
+    def skus_with_holds(self, shard: int, page: int) -> AsyncGenerator[list[Sku], None]:
         """Every sku with a level that has held or committed units, complete, by (shop, sku), in pages likewise."""
 
     async def search_reservations(self, query: ReservationQuery) -> list[tuple[str, str]]:

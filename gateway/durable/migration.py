@@ -59,16 +59,12 @@ async def migrate_sqlite(engine: AsyncEngine, mode: Mode) -> None:
 
 def newest() -> str:
     """The schema that this version works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return ScriptDirectory.from_config(_config()).as_revision_number("head")
 
 
 def _migrate(connection: Connection, mode: Mode, take_turn: Callable[[Connection], None]) -> None:
     take_turn(connection)
-    stored = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE}
-    ).get_current_revision()
+    stored = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     needed = newest()
     if stored == needed:
         return

@@ -91,9 +91,7 @@ class PostgresDatabase:
                 )
         except LedgerUnavailable as exc:
             if isinstance(exc.__cause__, asyncpg.exceptions.TargetServerAttributeNotMatched):
-                raise LedgerUnavailable(
-                    "the database is a read-only standby; give the address of its primary"
-                ) from exc
+                raise LedgerUnavailable("the database is a read-only standby; give the address of its primary") from exc
             raise
 
     async def close(self) -> None:

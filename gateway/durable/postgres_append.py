@@ -86,8 +86,7 @@ def _literal(word: str) -> str:
 def _unnest_text(table: Table, how: How) -> str:
     """INSERT of one array per column, so that the statement is the same for any number of rows."""
     arrays = ", ".join(
-        f"CAST(${position} AS {_type(table, name)}[])"
-        for position, name in enumerate(written_columns(table), start=1)
+        f"CAST(${position} AS {_type(table, name)}[])" for position, name in enumerate(written_columns(table), start=1)
     )
     return insert_text(table, f"SELECT * FROM unnest({arrays})") + conflict_text(table, how)
 

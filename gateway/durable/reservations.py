@@ -42,9 +42,7 @@ async def live_reservations(
     """(random part, state, packed) of every held or confirmed reservation, oldest first, in pages; on a snapshot."""
     after_seq, after_id = -1, ""
     while True:
-        rows = await connection.fetch(
-            _LIVE_PAGE, of_shard=shard, after_seq=after_seq, after_id=after_id, page=page
-        )
+        rows = await connection.fetch(_LIVE_PAGE, of_shard=shard, after_seq=after_seq, after_id=after_id, page=page)
         if not rows:
             return
         yield [(random_part, state, packed) for _, random_part, state, packed in rows]

@@ -28,7 +28,8 @@ class Deployment:
 class ShardRow:
     """The authority over one shard.
 
-    `digest` is that of the entry that ends at `checkpoint`; `rebuilt_ms` 0 = never rebuilt; `owner_deadline_ms` is by the store's clock.
+    `digest` is that of the entry that ends at `checkpoint`; `rebuilt_ms` 0 = never rebuilt;
+    `owner_deadline_ms` is by the store's clock.
     """
 
     shard: int

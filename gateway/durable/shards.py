@@ -75,10 +75,7 @@ _OPEN: Final = Statement(
     )
 )
 _END_EPOCH: Final = Statement(
-    text(
-        "INSERT INTO epoch_history (shard, epoch, end_seq) VALUES (:shard, :epoch, :end_seq)"
-        " ON CONFLICT DO NOTHING"
-    )
+    text("INSERT INTO epoch_history (shard, epoch, end_seq) VALUES (:shard, :epoch, :end_seq) ON CONFLICT DO NOTHING")
 )
 _ENDS: Final = Statement(
     select(epoch_history.c.epoch, epoch_history.c.end_seq)
@@ -101,9 +98,8 @@ async def read_row(connection: Connection, shard: int) -> ShardRow | None:
 async def make_row(connection: Connection, shard: int) -> ShardRow:
     """The shard's row, made by whoever comes first."""
     await connection.execute(_MAKE, shard=shard)
-    row = await read_row(connection, shard)
-    assert row is not None
-    return row
+    ((*columns,),) = await connection.fetch(_READ, of_shard=shard)
+    return ShardRow(*columns)
 
 
 async def raise_epoch(
@@ -111,9 +107,7 @@ async def raise_epoch(
 ) -> ShardRow | None:
     """As `Ledger.raise_epoch`."""
     await connection.execute(_MAKE, shard=shard)
-    moved = await connection.execute(
-        _RAISE, of_shard=shard, seen_epoch=seen_epoch, new_owner=owner, lease_ms=lease_ms
-    )
+    moved = await connection.execute(_RAISE, of_shard=shard, seen_epoch=seen_epoch, new_owner=owner, lease_ms=lease_ms)
     return await read_row(connection, shard) if moved else None
 
 
@@ -152,4 +146,5 @@ async def open_shard(
 
 async def epoch_ends(connection: Connection, shard: int) -> dict[int, int]:
     """Where each ended epoch ended."""
-    return {epoch: end_seq for epoch, end_seq in await connection.fetch(_ENDS, of_shard=shard)}
+    ends: dict[int, int] = dict(await connection.fetch(_ENDS, of_shard=shard))  # type: ignore[arg-type]
+    return ends

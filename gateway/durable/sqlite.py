@@ -57,9 +57,7 @@ class SqliteDatabase:
     A connection on which anything failed is closed instead of put back, which also rolls its transaction back.
     """
 
-    def __init__(
-        self, path: Path, *, pool_size: int, pool_timeout_ms: int, statement_timeout_ms: int
-    ) -> None:
+    def __init__(self, path: Path, *, pool_size: int, pool_timeout_ms: int, statement_timeout_ms: int) -> None:
         self._path = path
         self._pool_timeout_ms = pool_timeout_ms
         self._statement_timeout_ms = statement_timeout_ms
@@ -86,9 +84,7 @@ class SqliteDatabase:
 
     async def migrate(self, mode: Literal["auto", "refuse"]) -> None:
         """The schema is this version's."""
-        engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(self._path)), poolclass=NullPool
-        )
+        engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(self._path)), poolclass=NullPool)
         try:
             await migrate_sqlite(engine, mode)
         except DBAPIError as exc:

@@ -13,8 +13,7 @@ from gateway.durable.sqlite_errors import translated_commit
 from gateway.durable.written import How, conflict_text, insert_text, prove_in_order, written, written_columns
 
 _GATE: Final = (
-    "UPDATE shards SET checkpoint = ?, digest = ?"
-    " WHERE shard = ? AND epoch = ? AND checkpoint = ? AND digest = ? AND "
+    "UPDATE shards SET checkpoint = ?, digest = ? WHERE shard = ? AND epoch = ? AND checkpoint = ? AND digest = ? AND "
 )
 _OPEN: Final = f"{_GATE} state = 'open'"
 _RECOVERING: Final = f"{_GATE} state = 'recovering' AND owner = ?"

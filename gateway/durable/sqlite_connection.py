@@ -90,7 +90,5 @@ async def _keep_log(raw: aiosqlite.Connection, path: Path) -> None:
         except DRIVER_ERRORS as exc:
             raise meaning(exc) from exc
         if mode != "wal":
-            raise LedgerUnavailable(
-                f"SQLite cannot keep a write-ahead log beside {path}: put it on a local disk"
-            )
+            raise LedgerUnavailable(f"SQLite cannot keep a write-ahead log beside {path}: put it on a local disk")
         return

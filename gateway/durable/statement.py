@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from sqlalchemy import BigInteger, BindParameter, Boolean, Column, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
@@ -59,8 +59,7 @@ class Statement:
         return text.sql, [given[name] if name in given else constants[name] for name in text.names]
 
     def _compile(self, dialect: DialectName) -> _Text:
-        compiled = self._core.compile(dialect=_DIALECTS[dialect])
-        assert isinstance(compiled, SQLCompiler)
+        compiled = cast("SQLCompiler", self._core.compile(dialect=_DIALECTS[dialect]))
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         text = _Text(str(compiled), tuple(compiled.positiontup or ()), constants)
         return self._texts.setdefault(dialect, text)

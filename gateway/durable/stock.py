@@ -35,9 +35,7 @@ _COUNTERS: Final = (
 )
 
 
-def _kind(
-    kind: int, names: Sequence[ColumnElement[Any]], numbers: Sequence[ColumnElement[Any]]
-) -> Select[Any]:
+def _kind(kind: int, names: Sequence[ColumnElement[Any]], numbers: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Rows of one kind: kind, sku, location, two words, nine numbers; empty and 0 where a kind has fewer."""
     no_word: ColumnElement[Any] = literal_column("''", String())
     none: ColumnElement[Any] = literal_column("0")
@@ -122,9 +120,7 @@ async def skus_with_holds(connection: Connection, shard: int, page: int) -> Asyn
     """As `Ledger.skus_with_holds`; on a snapshot."""
     last = ("", "")
     while True:
-        names = await connection.fetch(
-            _WITH_HOLDS, of_shard=shard, after_shop=last[0], after_sku=last[1], page=page
-        )
+        names = await connection.fetch(_WITH_HOLDS, of_shard=shard, after_shop=last[0], after_sku=last[1], page=page)
         if not names:
             return
         found: list[Sku] = []

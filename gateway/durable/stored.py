@@ -1,4 +1,3 @@
-# ruff: noqa: D102 -- what each method promises stands in `gateway.durable.ledger.Ledger`, once.
 """The ledger over a database of either dialect: each method borrows a connection and asks the noun's own file."""
 
 from __future__ import annotations
@@ -66,9 +65,7 @@ class StoredLedger:
         ended_epochs: Sequence[tuple[int, int]],
     ) -> bool:
         async with self._database.writing() as connection:
-            return await shards.open_shard(
-                connection, shard, epoch, owner, generation, rebuilt_ms, ended_epochs
-            )
+            return await shards.open_shard(connection, shard, epoch, owner, generation, rebuilt_ms, ended_epochs)
 
     async def epoch_ends(self, shard: int) -> dict[int, int]:
         async with self._database.reading() as connection:

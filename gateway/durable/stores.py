@@ -57,7 +57,5 @@ def _sqlite_path(url: str) -> Path:
     parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path or path == ":memory:":
-        raise ValueError(
-            "a durable store in SQLite needs a file: sqlite:///path, or sqlite:////absolute/path"
-        )
+        raise ValueError("a durable store in SQLite needs a file: sqlite:///path, or sqlite:////absolute/path")
     return Path(path)

@@ -59,9 +59,7 @@ async def batch(site: Site, exchange: Exchange) -> Answer:
     return Answer(200, to_json({"results": results}))
 
 
-def _result(
-    site: Site, exchange: Exchange, answer: BatchResult, command: BatchCommand | None
-) -> dict[str, Any]:
+def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchCommand | None) -> dict[str, Any]:
     if isinstance(answer, GatewayError):
         body = site.problems.body(answer, exchange.request_id)
         return {"status": body["status"], "body": body}
@@ -98,9 +96,7 @@ def _command(site: Site, told: object, call: Call) -> BatchCommand:
     return command
 
 
-def _judge_envelope(
-    operation: Operation, parsed: dict[str, Any], call: Call, errors: list[FieldError]
-) -> None:
+def _judge_envelope(operation: Operation, parsed: dict[str, Any], call: Call, errors: list[FieldError]) -> None:
     is_new = operation.op in ("reserve", "adjust")
     if is_new and operation.id is not None:
         errors.append(FieldError("id", f"is not a field of {operation.op}"))
@@ -122,20 +118,22 @@ def _of_kind(
         case "reserve":
             hold = check(ReserveBody, parsed, errors)
             judge_hold(parsed, site.policy(), errors, default_tier="cart")
-            return hold and reserve_command(hold, key, parsed, call.shop)
+            return None if hold is None else reserve_command(hold, key, parsed, call.shop)
         case "extend":
             longer = check(ExtendBody, parsed, errors)
             judge_hold(parsed, site.policy(), errors, default_tier=None)
-            return longer and extend_command(reservation_id, longer)
+            return None if longer is None else extend_command(reservation_id, longer)
         case "confirm":
             sale = check(ConfirmBody, parsed, errors)
-            return sale and confirm_command(reservation_id, sale)
+            return None if sale is None else confirm_command(reservation_id, sale)
         case "fulfil":
             shipped = check(FulfilBody, parsed, errors)
-            return shipped and fulfil_command(reservation_id, shipped)
+            return None if shipped is None else fulfil_command(reservation_id, shipped)
         case "release":
             free = check(ReleaseBody, parsed, errors)
-            return free and release_command(reservation_id, free)
+            return None if free is None else release_command(reservation_id, free)
         case "adjust":
             move = check(BatchAdjustBody, parsed, errors)
-            return move and adjust_command(move.sku, move.location, move, key or "", parsed, call.shop)
+            if move is None:
+                return None
+            return adjust_command(move.sku, move.location, move, key or "", parsed, call.shop)

@@ -49,7 +49,9 @@ class DirectConnection(Connection):
         loop, messages = self._loop, self._messages
         dispatch, make_request = self._request_handler, self._request_factory
         task = asyncio.current_task()
-        assert dispatch is not None and make_request is not None and task is not None
+        if dispatch is None or make_request is None or task is None:
+            # The connection was lost before its task had a turn.
+            return
         writer = StreamWriter(self, loop)
         while not self._force_close:
             if not messages:

@@ -74,9 +74,7 @@ class Exchange:
         known = self.route.query_names
         found: dict[str, str] = {}
         try:
-            pairs = parse_qsl(
-                text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX
-            )
+            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
         except ValueError:
             # UnicodeDecodeError is one too.
             self.wrong("query", f"must be at most {QUERY_FIELDS_MAX} parameters, percent-encoded in UTF-8")

@@ -92,9 +92,7 @@ def _integer(digits: str) -> int | float:
 
 def _parse_literally(raw: bytes, errors: list[FieldError]) -> Any:
     try:
-        parsed = json.loads(
-            raw.decode(), object_pairs_hook=_pairs, parse_constant=_refuse_constant, parse_int=_integer
-        )
+        parsed = json.loads(raw.decode(), object_pairs_hook=_pairs, parse_constant=_refuse_constant, parse_int=_integer)
     except (ValueError, RecursionError) as refusal:
         raise MalformedJson from refusal
     _tell_duplicates(parsed, errors)

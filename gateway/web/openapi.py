@@ -17,11 +17,12 @@ from gateway.web.shapes import Problem
 from gateway.web.wire import JSON, PROBLEM
 
 _REF: Final = "#/components/schemas/{model}"
+_Errors = tuple[type[GatewayError], ...]
 #: What any call may answer, by what it has.
-_ANY: Final = (e.MethodNotAllowed, e.HeadersTooLarge, e.RequestTimeout, e.GatewayError)
-_WITH_SCOPE: Final = (e.Unauthenticated, e.Forbidden, e.RateLimited, e.Overloaded)
-_WITH_FIELDS: Final = (e.InvalidRequest,)
-_WITH_BODY: Final = (e.MalformedJson, e.BodyTooLarge, e.UnsupportedMediaType)
+_ANY: Final[_Errors] = (e.MethodNotAllowed, e.HeadersTooLarge, e.RequestTimeout, e.GatewayError)
+_WITH_SCOPE: Final[_Errors] = (e.Unauthenticated, e.Forbidden, e.RateLimited, e.Overloaded)
+_WITH_FIELDS: Final[_Errors] = (e.InvalidRequest,)
+_WITH_BODY: Final[_Errors] = (e.MalformedJson, e.BodyTooLarge, e.UnsupportedMediaType)
 
 
 def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def _answer(content: type[BaseModel] | str, schemas: _Schemas) -> dict[str, Any]
 
 def refusals(route: Route) -> list[type[GatewayError]]:
     """Every error that the route may answer: its own, and those of any route like it."""
-    found = [*_ANY, *route.errors]
+    found: list[type[GatewayError]] = [*_ANY, *route.errors]
     if route.scope:
         found += _WITH_SCOPE
     if route.query is not None:

@@ -55,9 +55,7 @@ def reservation(told: Reservation) -> dict[str, Any]:
         "reference": told.reference or None,
         "customer": told.customer or None,
         "channel": told.channel or None,
-        "lines": [
-            {"sku": line.sku, "location": line.location, "quantity": line.quantity} for line in told.lines
-        ],
+        "lines": [{"sku": line.sku, "location": line.location, "quantity": line.quantity} for line in told.lines],
         "created_at": rfc3339(told.created_ms),
         "expires_at": rfc3339(told.deadline_ms) if told.state == HELD else None,
         "confirmed_at": rfc3339_or_none(told.confirmed_ms),

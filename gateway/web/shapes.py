@@ -12,7 +12,6 @@ Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"}, exampl
 PositionText = Annotated[
     str, Field(pattern=r"^[0-9]+-[0-9]+-[0-9]+$", examples=["0-1-1042"], description="shard-epoch-seq")
 ]
-Code = Literal[tuple(STATUS_OF_CODE)]  # type: ignore[valid-type]  # one list in one place is worth a computed type
 DURABLE = "Whether the last change is committed in the durable store."
 
 
@@ -49,7 +48,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    code: Code
+    code: str = Field(json_schema_extra={"enum": list(STATUS_OF_CODE)})
     outcome: Literal["not_applied", "unknown", "applied"]
     request_id: str
     errors: list[FieldFault] | None = Field(None, description="With `invalid_request`: every wrong field.")
@@ -90,9 +89,7 @@ class StoredReservation(Shape):
 class Reservation(StoredReservation):
     """A reservation as an operation left it."""
 
-    reacquired: Literal[True] | None = Field(
-        None, description="Only where an expired hold took its units again."
-    )
+    reacquired: Literal[True] | None = Field(None, description="Only where an expired hold took its units again.")
     shortages: list[Shortage] | None = Field(None, description="Only with `allow_partial`.")
 
 

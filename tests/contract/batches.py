@@ -40,9 +40,7 @@ class Log:
             payload = f"E\t{seq}\t{self.epoch}\tstock.reserved\t{NOW_MS + seq}\tmain\tkey:test\t\t\tcart-{seq}"
             digest = chain(batch.events[-1].digest if batch.events else self.digest, payload)
             batch.events.append(
-                EventRow(
-                    self.epoch, seq, seq, "stock.reserved", NOW_MS + seq, "main", None, payload, digest
-                )
+                EventRow(self.epoch, seq, seq, "stock.reserved", NOW_MS + seq, "main", None, payload, digest)
             )
         batch.digest = batch.events[-1].digest
         return batch

@@ -153,9 +153,7 @@ async def test_append_event_that_is_there_already_is_an_alarm(ledger: Ledger, da
     assert log.at(await ledger.read_shard(0))
 
 
-async def test_append_new_reservation_that_is_there_already_is_an_alarm(
-    ledger: Ledger, database_url: str
-) -> None:
+async def test_append_new_reservation_that_is_there_already_is_an_alarm(ledger: Ledger, database_url: str) -> None:
     """A reservation created within the batch cannot be stored yet: two would share one id."""
     hold = Hold()
     log = await stored(ledger, await opened(ledger), hold)
@@ -183,9 +181,7 @@ async def test_append_without_events_is_an_alarm(ledger: Ledger, database_url: s
 
 
 @pytest.mark.parametrize("seq", [1, 5])
-async def test_append_row_from_outside_the_batch_is_an_alarm(
-    ledger: Ledger, database_url: str, seq: int
-) -> None:
+async def test_append_row_from_outside_the_batch_is_an_alarm(ledger: Ledger, database_url: str, seq: int) -> None:
     """A row older than the batch could undo a newer one; one beyond it belongs to nobody yet."""
     log = await stored(ledger, await opened(ledger), level_row("tee"))
 
@@ -193,9 +189,7 @@ async def test_append_row_from_outside_the_batch_is_an_alarm(
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-async def test_append_text_that_is_not_unicode_is_an_alarm(
-    ledger: Ledger, database_url: str, text: str
-) -> None:
+async def test_append_text_that_is_not_unicode_is_an_alarm(ledger: Ledger, database_url: str, text: str) -> None:
     """Half a surrogate pair cannot be stored, and is not stored as something else."""
     log = await opened(ledger)
     batch = log.next()
@@ -211,9 +205,7 @@ async def test_append_number_beyond_the_columns_is_an_alarm(ledger: Ledger, data
     await refused_as_corrupt(ledger, database_url, log, add(log.next(), level_row("tee", on_hand=2**63)))
 
 
-async def test_append_request_beside_other_rows_that_come_back_keeps_both(
-    ledger: Ledger, database_url: str
-) -> None:
+async def test_append_request_beside_other_rows_that_come_back_keeps_both(ledger: Ledger, database_url: str) -> None:
     """A key that is used again after its record was forgotten overwrites, and the rest of the batch is stored."""
     old = RequestRow("k" * 22, "reserve", "a" * 16, "", 1, 1, NOW_MS)
     log = await stored(ledger, await opened(ledger), old)

@@ -14,15 +14,12 @@ from tests.contract.batches import OWNER, Hold, Log, add, level_row, opened, sto
 from tests.contract.conftest import LedgerMaker
 from tests.contract.sql import rows_stored, run_sql
 
-
 ROUNDS_MAX = 200
 
 
 def full_batch(log: Log) -> Batch:
     """Two events, a level and a reservation."""
-    return add(
-        log.next(2), level_row("tee", seq=log.seq + 1), Hold(created_seq=log.seq + 2, seq=log.seq + 2)
-    )
+    return add(log.next(2), level_row("tee", seq=log.seq + 1), Hold(created_seq=log.seq + 2, seq=log.seq + 2))
 
 
 async def test_append_first_batch_moves_the_shard_to_its_end(ledger: Ledger) -> None:
@@ -58,9 +55,7 @@ async def test_append_that_does_not_continue_the_history_writes_nothing(
 
 
 @pytest.mark.parametrize("gap", [-1, 1])
-async def test_append_beside_the_checkpoint_writes_nothing(
-    ledger: Ledger, database_url: str, gap: int
-) -> None:
+async def test_append_beside_the_checkpoint_writes_nothing(ledger: Ledger, database_url: str, gap: int) -> None:
     """A batch that leaves a gap, or repeats the last event, is refused even with the right digest."""
     log = await stored(ledger, await opened(ledger))
     before = await rows_stored(database_url)
@@ -71,9 +66,7 @@ async def test_append_beside_the_checkpoint_writes_nothing(
 
 
 @pytest.mark.parametrize("state", ["recovering", "halted"])
-async def test_append_to_a_shard_that_is_not_open_writes_nothing(
-    ledger: Ledger, database_url: str, state: str
-) -> None:
+async def test_append_to_a_shard_that_is_not_open_writes_nothing(ledger: Ledger, database_url: str, state: str) -> None:
     """Under the right epoch and at the right place, but while the shard is closed: refused."""
     log = await opened(ledger)
     await run_sql(database_url, f"UPDATE shards SET state = '{state}'")
@@ -132,9 +125,7 @@ async def test_append_by_eight_at_once_one_wins(another_ledger: LedgerMaker, dat
     log = await opened(ledgers[0])
     batches = [full_batch(log) for _ in ledgers]
 
-    won = await asyncio.gather(
-        *(one.append(batch) for one, batch in zip(ledgers, batches, strict=True))
-    )
+    won = await asyncio.gather(*(one.append(batch) for one, batch in zip(ledgers, batches, strict=True)))
 
     assert sorted(won) == [False] * 7 + [True]
     assert await rows_stored(database_url) == {

@@ -63,9 +63,7 @@ async def test_prepare_a_newer_schema_names_both_versions(ledger: Ledger, databa
     assert await run_sql(database_url, "SELECT version_num FROM schema_version") == [("9876",)]
 
 
-async def test_prepare_beside_somebody_elses_tables_is_refused(
-    another_ledger: LedgerMaker, database_url: str
-) -> None:
+async def test_prepare_beside_somebody_elses_tables_is_refused(another_ledger: LedgerMaker, database_url: str) -> None:
     """A database with a table named like one of ours, but not made by us, is not migrated over."""
     await run_sql(database_url, "CREATE TABLE events (theirs INTEGER)")
     ledger = await another_ledger()

@@ -21,9 +21,7 @@ async def test_read_reservation_that_does_not_exist_is_none(ledger: Ledger) -> N
 
 async def test_live_reservations_are_held_and_confirmed_ones_in_pages(ledger: Ledger) -> None:
     """Everything that still has units, oldest first, once; not what ended and not another shard's."""
-    holds = [
-        Hold(created_seq=seq, seq=seq, state=STATES[seq % 5], deadline_ms=NOW_MS - 1) for seq in range(1, 41)
-    ]
+    holds = [Hold(created_seq=seq, seq=seq, state=STATES[seq % 5], deadline_ms=NOW_MS - 1) for seq in range(1, 41)]
     await stored(ledger, await opened(ledger), *holds)
     await stored(ledger, await opened(ledger, shard=1), Hold())
 
@@ -40,7 +38,7 @@ async def test_live_reservations_are_of_one_moment(ledger: Ledger) -> None:
     log = await stored(ledger, await opened(ledger), *holds)
     found: list[str] = []
 
-    async with aclosing(ledger.live_reservations(0, 10)) as pages:  # type: ignore[type-var]
+    async with aclosing(ledger.live_reservations(0, 10)) as pages:
         async for page in pages:
             found += [random_part for random_part, _ in page]
             batch = log.next()
@@ -57,7 +55,7 @@ async def test_live_reservations_left_early_give_the_connection_back(ledger: Led
     await stored(ledger, await opened(ledger), *(Hold(created_seq=seq, seq=seq) for seq in range(1, 10)))
 
     for _ in range(6):
-        async with aclosing(ledger.live_reservations(0, 2)) as pages:  # type: ignore[type-var]
+        async with aclosing(ledger.live_reservations(0, 2)) as pages:
             assert len(await anext(pages)) == 2
 
     await asyncio.gather(*(ledger.ping() for _ in range(8)))

@@ -122,9 +122,7 @@ class FakeReservations:
             if available < wish.quantity:
                 next_ms = books.now_ms + 300_000 if level and level.held else None
                 reason = "paused" if entry.paused else "held" if level and level.held else "sold_out"
-                shortages.append(
-                    Shortage(wish.sku, wish.location, wish.quantity, available, reason, next_ms)
-                )
+                shortages.append(Shortage(wish.sku, wish.location, wish.quantity, available, reason, next_ms))
             if level and given:
                 lines.append(Line(wish.sku, level.location, given))
         if not lines or (shortages and not command.allow_partial):
@@ -402,9 +400,7 @@ class FakeStock:
             if row.sku == "poison":
                 rejected.append((row.row, "the service does not like it"))
                 continue
-            command = PutLevel(
-                row.sku, row.location, source, row.sequence, row.on_hand, None, row.safety_stock
-            )
+            command = PutLevel(row.sku, row.location, source, row.sequence, row.on_hand, None, row.safety_stock)
             try:
                 if (await self.put_level(command, call)).applied:
                     applied += 1

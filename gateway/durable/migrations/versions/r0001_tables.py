@@ -133,9 +133,7 @@ def _reservations() -> None:
     _index("reservations_customer", "reservations", ["customer", *newest_first], "customer <> ''")
     _index("reservations_sku", "reservations", ["sku", *newest_first], "sku IS NOT NULL")
     op.create_index("reservations_state", "reservations", ["shop", "state", "created_ms", "id"])
-    _index(
-        "reservations_live", "reservations", ["shard", "created_seq", "id"], "state IN ('held', 'confirmed')"
-    )
+    _index("reservations_live", "reservations", ["shard", "created_seq", "id"], "state IN ('held', 'confirmed')")
     op.create_table(
         "reservation_skus",
         _words("shop"),
