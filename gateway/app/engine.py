@@ -36,6 +36,7 @@ from gateway.settings import Settings, SettingsInvalid
 log = structlog.get_logger(__name__)
 
 HASH = "one"  # how skus are spread over shards; one shard needs no spreading
+DRAIN_S = 5.0  # how long the end of the process waits for the durable store
 OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
 
 
@@ -119,7 +120,12 @@ class Engine:
         self._shard = Shard(self._link, scripts, limits, prefix=settings.redis.prefix, number=0)
         self._watermark = Watermark()
         self._flusher = Flusher(
-            self._shard, self._ledger, self._watermark, self.policy, batch_max=settings.flush.batch_max
+            self._shard,
+            self._ledger,
+            self._watermark,
+            self.policy,
+            batch_max=settings.flush.batch_max,
+            lag_ms_max=settings.flush.lag_ms_max,
         )
         self._opener = Opener(self._shard, self._ledger, deployment, self.policy)
         self._books = Books(
@@ -224,9 +230,7 @@ class Engine:
     async def _flush_rest(self) -> None:
         """What is in the log is committed, if the stores still answer; else it is found in the log at the next start."""
         try:
-            async with asyncio.timeout(5):
-                while await self._flusher.step():
-                    pass
+            await self._flusher.drain(DRAIN_S)
         except (GatewayError, LedgerError, TimeoutError) as problem:
             log.warning("left_in_log", problem=str(problem) or type(problem).__name__)
 

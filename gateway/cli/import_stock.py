@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.cli.records import Format
     from gateway.cli.upload import Imported, Upload
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 REJECTED_SHOWN_MAX = 100
 
 

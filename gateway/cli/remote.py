@@ -29,7 +29,7 @@ RETRY_AFTER_SECONDS_MAX = 5.0
 #: knows.
 ATTEMPT_SECONDS_MAX = 10.0
 #: One attempt of an upload, which is thousands of changes.
-UPLOAD_SECONDS_MAX = 60.0
+UPLOAD_SECONDS_MAX = 120.0
 PROBE_SECONDS = 5.0
 
 #: 408 and 429 ask for the same request again, as does every 5xx: nothing happened, or the same key tells what

@@ -17,7 +17,7 @@ from gateway.cli.answer import AnswerUnreadable
 from gateway.cli.records import FileUnreadable, Format, Record, RecordReader
 from gateway.cli.remote import Remote
 
-PART_ROWS_MAX = 5_000
+PART_ROWS_MAX = 2_000
 PART_BYTES_MAX = 1024 * 1024
 PIECE_BYTES = 64 * 1024
 #: Bad rows that are kept to be shown; the others are counted. A file of nothing but bad rows must not fill

@@ -59,7 +59,8 @@ async def migrate_sqlite(engine: AsyncEngine, mode: Mode) -> None:
 
 def newest() -> str:
     """The schema that this version works with."""
-    return ScriptDirectory.from_config(_config()).as_revision_number("head")
+    (head,) = ScriptDirectory.from_config(_config()).get_heads()
+    return head
 
 
 def _migrate(connection: Connection, mode: Mode, take_turn: Callable[[Connection], None]) -> None:

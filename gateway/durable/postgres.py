@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Literal, cast
 
 import asyncpg
@@ -179,7 +179,9 @@ class PostgresDatabase:
         try:
             yield raw
         except BaseException:
-            raw.terminate()
+            # The driver takes a connection back by itself when the server ends it; there is none to cut off then.
+            with suppress(asyncpg.InterfaceError):
+                raw.terminate()
             raise
         finally:
             await pool.release(raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import asyncpg
@@ -41,7 +42,7 @@ async def commit(raw: RawConnection) -> None:
 
     def listen(_connection: Any, message: asyncpg.PostgresLogMessage) -> None:
         if message.sqlstate == _WARNING:
-            warnings.append(message.message or "")
+            warnings.append(f"{message.message}; {message.detail}")
 
     # The driver hands over notices by call_soon, in the order of arrival: before it wakes who waits for COMMIT.
     raw.add_log_listener(listen)
@@ -49,7 +50,9 @@ async def commit(raw: RawConnection) -> None:
         with translated_commit():
             tag = await raw.execute("COMMIT")
     finally:
-        raw.remove_log_listener(listen)
+        # A connection that was lost has forgotten its listeners.
+        with suppress(asyncpg.InterfaceError):
+            raw.remove_log_listener(listen)
     if tag != "COMMIT":
         # PostgreSQL answers COMMIT of a failed transaction with ROLLBACK and no error.
         raise LedgerUnavailable(f"COMMIT was answered with {tag}; nothing was written")

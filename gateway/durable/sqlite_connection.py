@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -58,11 +59,7 @@ async def discard(raw: aiosqlite.Connection) -> None:
 
 
 async def _connect(path: Path, settings: tuple[str, ...]) -> aiosqlite.Connection:
-    try:
-        # Without an isolation level the driver begins no transaction of its own: ours are written out.
-        raw = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
-    except DRIVER_ERRORS as exc:
-        raise LedgerUnavailable(f"{path} cannot be opened: {exc}") from exc
+    raw = await _open_file(path)
     try:
         for setting in settings:
             await raw.execute(setting)
@@ -73,6 +70,26 @@ async def _connect(path: Path, settings: tuple[str, ...]) -> aiosqlite.Connectio
         await discard(raw)
         raise
     return raw
+
+
+async def _open_file(path: Path) -> aiosqlite.Connection:
+    threads: list[threading.Thread] = []
+
+    def connect() -> sqlite3.Connection:
+        threads.append(threading.current_thread())
+        # Without an isolation level the driver begins no transaction of its own: ours are written out.
+        return sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+
+    raw = aiosqlite.Connection(connect, iter_chunk_size=64)
+    try:
+        return await raw
+    except BaseException as exc:
+        # The driver leaves its thread to end by itself, and that fails when the event loop is gone before.
+        for thread in threads:
+            await asyncio.shield(asyncio.to_thread(thread.join))
+        if isinstance(exc, DRIVER_ERRORS):
+            raise LedgerUnavailable(f"{path} cannot be opened: {exc}") from exc
+        raise
 
 
 async def _keep_log(raw: aiosqlite.Connection, path: Path) -> None:

@@ -23,8 +23,8 @@ from gateway.durable.schema import Words
 DialectName = Literal["postgresql", "sqlite"]
 
 _DIALECTS: Final[dict[DialectName, Dialect]] = {
-    "postgresql": postgresql.dialect(paramstyle="numeric_dollar"),
-    "sqlite": sqlite.dialect(paramstyle="qmark"),  # type: ignore[no-untyped-call]
+    "postgresql": postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
+    "sqlite": sqlite.dialect(paramstyle="qmark"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from gateway.domain.event import Event
@@ -15,10 +16,10 @@ from gateway.durable.ledger import (
     SkuRow,
     SourceRow,
 )
-from gateway.hot.log import Entry
+from gateway.hot.log import EVENTS_BETWEEN_YIELDS, Entry
 
 
-def build_batch(shard: int, epoch: int, previous_digest: str, entries: list[Entry]) -> Batch:
+async def build_batch(shard: int, epoch: int, previous_digest: str, entries: list[Entry]) -> Batch:
     """The batch of these consecutive entries, to be appended under `epoch`. At least one entry."""
     batch = Batch(
         shard=shard,
@@ -28,9 +29,14 @@ def build_batch(shard: int, epoch: int, previous_digest: str, entries: list[Entr
         previous_digest=previous_digest,
         digest=entries[-1].digest,
     )
+    added = 0
     for entry in entries:
         for event in entry.events:
             _add(batch, entry, event)
+        added += len(entry.events)
+        if added >= EVENTS_BETWEEN_YIELDS:
+            added = 0
+            await asyncio.sleep(0)
     return batch
 
 

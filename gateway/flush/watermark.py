@@ -36,6 +36,10 @@ class Watermark:
             return seq <= self.seq
         return seq <= self._ends.get(epoch, self.seq if epoch < self.epoch else -1)
 
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for a commit."""
+        return bool(self._waiting)
+
     def open_under(self, epoch: int, seq: int, ends: dict[int, int]) -> None:
         """The shard works under `epoch`, committed up to `seq`; `ends` tells where each epoch before ended."""
         old_epoch, self.epoch, self.seq, self._ends = self.epoch, epoch, seq, dict(ends)

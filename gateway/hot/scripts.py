@@ -28,6 +28,7 @@ NAMES = (
     "fulfil",
     "release",
     "batch",
+    "group",
     "put",
     "adjust",
     "pause",

@@ -14,6 +14,7 @@ from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
 
 ROUNDS_MAX = 2000  # times one request may load, or take back what is due; 64 holds each
+UNJUDGED = frozenset({"NOT_LOADED", "MORE_DUE"})  # statuses after which a script is run again
 
 
 class Absent(Exception):
@@ -53,13 +54,26 @@ class Books:
         """
         for _ in range(ROUNDS_MAX):
             answer = await self.shard.run(name, keys, arguments, within_ms=within_ms)
-            if answer.status == "NOT_LOADED":
-                absent = await self._loader.load(answer.fields)
-                if absent:
-                    raise Absent(absent)
-            elif answer.status != "MORE_DUE":
+            if answer.status not in UNJUDGED:
                 return answer
+            await self._mend(answer)
         raise Overloaded("more was due than one request may take back")
+
+    async def reserve(self, text: str) -> Answer:
+        """As `run`, for a reserve that may travel with others of the same moment."""
+        for _ in range(ROUNDS_MAX):
+            answer = await self.shard.reserve_grouped(text)
+            if answer.status not in UNJUDGED:
+                return answer
+            await self._mend(answer)
+        raise Overloaded("more was due than one request may take back")
+
+    async def _mend(self, answer: Answer) -> None:
+        """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
+        if answer.status == "NOT_LOADED":
+            absent = await self._loader.load(answer.fields)
+            if absent:
+                raise Absent(absent)
 
     def time_left(self, call: Call) -> int:
         """Milliseconds the request may still wait, 0 = no bound of its own. Raises Overloaded when they are over."""

@@ -126,7 +126,7 @@ class Opener:
         digest = raised.digest
         for at in range(0, len(tail), PAGE):
             page = tail[at : at + PAGE]
-            batch = build_batch(self._shard.number, raised.epoch, digest, page)
+            batch = await build_batch(self._shard.number, raised.epoch, digest, page)
             if not await self._ledger.append(batch, owner=self._owner):
                 raise ShardRecovering("another gateway has overtaken this one")
             digest = page[-1].digest

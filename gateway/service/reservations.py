@@ -20,10 +20,13 @@ from gateway.domain.identifier import Position, ReservationId, mint_random_part,
 from gateway.domain.reservation import EXPIRED, HELD, Reservation, parse_reservation
 from gateway.durable.ledger import ReservationQuery
 from gateway.hot import operations
+from gateway.hot.shard import Answer
 from gateway.service import verdict
 from gateway.service.batch import BatchRun
 from gateway.service.books import Absent, Books, known_id
 from gateway.service.cursor import pack_cursor, unpack_cursor
+
+GROUPED_LINES_MAX = 20  # lines of a reserve that may travel with others
 
 
 class ReservationService:
@@ -39,20 +42,27 @@ class ReservationService:
 
         Safe to repeat with an idempotency key: the first reservation is answered again, as it is now.
         """
-        books, keys = self._books, self._books.shard.keys
+        books = self._books
         random_part = mint_random_part()
         text = self.reserve_text(command, call, random_part, has_asked=False)
-        declared = (keys.reservation(random_part), keys.sku(call.shop, command.lines[0].sku))
-        within_ms = books.time_left(call)
         try:
-            answer = await books.run("reserve", declared, (text,), within_ms=within_ms)
+            answer = await self._reserve(text, random_part, command, call)
         except Absent as absent:
             verdict.no_orphans({name for name in absent.names if not name.startswith("q:")})
             text = self.reserve_text(command, call, random_part, has_asked=True)
-            answer = await books.run("reserve", declared, (text,), within_ms=within_ms)
+            answer = await self._reserve(text, random_part, command, call)
         return await self._settled(
             verdict.reserved(answer.status, answer.fields, books.shard.number), call.ack or self._acks["reserve"]
         )
+
+    async def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Answer:
+        """A small reserve travels with others of its moment; one with many lines or a time of its own travels alone."""
+        books = self._books
+        if not call.deadline_ms and len(command.lines) <= GROUPED_LINES_MAX:
+            return await books.reserve(text)
+        keys = books.shard.keys
+        declared = (keys.reservation(random_part), keys.sku(call.shop, command.lines[0].sku))
+        return await books.run("reserve", declared, (text,), within_ms=books.time_left(call))
 
     async def read(self, reservation_id: str, call: Call) -> ReservationAnswer:
         """The reservation as it is now; from the durable store when Redis has let go of it."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from gateway.domain.answer import BatchResult, ReservationAnswer
 from gateway.domain.command import BatchCommand, Call, Reserve
-from gateway.domain.errors import FieldError, GatewayError, IdempotencyKeyRequired, InvalidRequest
+from gateway.domain.errors import FieldError, Forbidden, GatewayError, IdempotencyKeyRequired, InvalidRequest
+from gateway.web.auth import STOCK_WRITE
 from gateway.web.bodies import (
     BatchAdjustBody,
     BatchBody,
@@ -45,7 +46,7 @@ async def batch(site: Site, exchange: Exchange) -> Answer:
     commands: list[BatchCommand] = []
     for index, operation in enumerate(body.operations):
         try:
-            commands.append(_command(site, operation, call))
+            commands.append(_command(site, exchange, operation, call))
         except GatewayError as error:
             refused[index] = error
     answers = iter(await site.services.reservations.batch(commands, call) if commands else ())
@@ -75,11 +76,12 @@ def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchC
     return result
 
 
-def _command(site: Site, told: object, call: Call) -> BatchCommand:
+def _command(site: Site, exchange: Exchange, told: object, call: Call) -> BatchCommand:
     """The operation as a command.
 
     Raises:
         InvalidRequest: with every wrong field, those of the body named as its own call would name them.
+        Forbidden: the key may batch, but not adjust stock.
         IdempotencyKeyRequired: an adjust has no key.
     """
     errors: list[FieldError] = []
@@ -87,6 +89,8 @@ def _command(site: Site, told: object, call: Call) -> BatchCommand:
     if operation is None:
         raise InvalidRequest(errors=errors)
     parsed = operation.body or {}
+    if operation.op == "adjust" and STOCK_WRITE not in exchange.principal.scopes:
+        raise Forbidden
     if operation.op == "adjust" and operation.idempotency_key is None:
         raise IdempotencyKeyRequired
     _judge_envelope(operation, parsed, call, errors)

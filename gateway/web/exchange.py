@@ -20,6 +20,7 @@ from gateway.web.fields import (
     integer,
     is_idempotency_key,
     is_name,
+    is_percent_broken,
     is_text,
     shown,
     unquoted,
@@ -74,9 +75,11 @@ class Exchange:
         known = self.route.query_names
         found: dict[str, str] = {}
         try:
+            if is_percent_broken(text):
+                raise ValueError("a percent sign that encodes nothing")
             pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
         except ValueError:
-            # UnicodeDecodeError is one too.
+            # Too many and bytes that are no UTF-8 are ValueErrors, too.
             self.wrong("query", f"must be at most {QUERY_FIELDS_MAX} parameters, percent-encoded in UTF-8")
             return
         for name, value in pairs:

@@ -80,11 +80,16 @@ def integer(text: str, low: int, high: int) -> int | None:
     return number if low <= number <= high else None
 
 
+def is_percent_broken(text: str) -> bool:
+    """Whether a percent sign stands there that encodes nothing."""
+    return "%" in text and _BROKEN_PERCENT.search(text) is not None
+
+
 def unquoted(text: str) -> str | None:
     """The text behind percent-encoding, or None when that is broken or not UTF-8."""
     if "%" not in text:
         return text if text.isascii() or is_unicode(text) else None
-    if _BROKEN_PERCENT.search(text) is not None:
+    if is_percent_broken(text):
         return None
     try:
         # A raw byte of the request line that is no UTF-8 stands in the text as a surrogate, which `encode` refuses too.

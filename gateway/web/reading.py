@@ -29,7 +29,7 @@ async def read_form(
 ) -> tuple[dict[str, Any], M | None]:
     """The body as it was written, and as its model; None with the faults in `exchange.errors`.
 
-    With `is_optional` an empty body means `{}`, and needs no Content-Type.
+    With `is_optional` an empty body means `{}`, whatever its Content-Type.
 
     Raises:
         BodyTooLarge, UnsupportedMediaType, MalformedJson, RequestTimeout: in this order, the first that applies.
@@ -45,7 +45,8 @@ async def read_form(
         raw = await _read_slowly(exchange, limits)
     headers = request.headers
     media = headers.get(CONTENT_TYPE)
-    if media != JSON and not (is_optional and media is None and not raw):
+    # Common clients name a type even for nothing (`curl -d ''` a form, aiohttp octets); nothing has no type to be wrong.
+    if media != JSON and not (is_optional and not raw):
         require_media(media, (JSON,))
     if CONTENT_ENCODING in headers:
         refuse_encoding(headers[CONTENT_ENCODING])

@@ -107,7 +107,7 @@ local function touch_confirm(operation)
   local r = reservations[operation.id]
   if not r or r.state ~= 'e' or not operation.may_reacquire then return end
   for i = 1, #r.lines do
-    local sku = skus[r.shop .. '/' .. r.lines[i].sku]
+    local sku = sku_of(r.shop .. '/' .. r.lines[i].sku)
     if sku then collect(sku) end
   end
 end

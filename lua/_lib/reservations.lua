@@ -55,8 +55,13 @@ local function tell_reservation(event, r)
   for i = 2, #lines do event[at + i] = 'I\t' .. lines[i] end
 end
 
-local function write_reservation(r)
-  call('SET', BASE .. 'r:' .. r.id, r.text)
+local function write_reservations()
+  local pairs_to_set = { 'MSET' }
+  for i = 1, #reservation_order do
+    local r = reservation_order[i]
+    pairs_to_set[2 * i], pairs_to_set[2 * i + 1] = BASE .. 'r:' .. r.id, r.text
+  end
+  if #reservation_order > 0 then call(unpack(pairs_to_set)) end
 end
 
 -- Whether every sku of the reservation's lines is in Redis; those that are not are asked for.

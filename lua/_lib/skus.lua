@@ -96,8 +96,14 @@ end
 local function write_sku(sku)
   if not sku.is_dirty and not sku.is_due_stale then return end
   local key, due_key = BASE .. 's:' .. sku.name, BASE .. 'd:' .. sku.name
-  for id in pairs(sku.removed) do call('ZREM', due_key, id) end
-  for id, deadline in pairs(sku.added) do call('ZADD', due_key, format('%d', deadline), id) end
+  local gone, come = { 'ZREM', due_key }, { 'ZADD', due_key }
+  for id in pairs(sku.removed) do gone[#gone + 1] = id end
+  for id, deadline in pairs(sku.added) do
+    come[#come + 1] = format('%d', deadline)
+    come[#come + 1] = id
+  end
+  if #gone > 2 then call(unpack(gone)) end
+  if #come > 2 then call(unpack(come)) end
   local is_head_dirty = write_next_due(sku) or sku.is_head_dirty
   if not sku.is_dirty and not is_head_dirty then return end
   local fields = { 'HSET', key }

@@ -1,7 +1,7 @@
 -- The unit of work: operations change tables only, and `commit` writes them all, the log first.
 
 local function write_all()
-  for i = 1, #reservation_order do write_reservation(reservation_order[i]) end
+  write_reservations()
   for i = 1, #sku_order do write_sku(sku_order[i]) end
   for i = 1, #request_order do write_request(request_order[i]) end
 end
@@ -43,6 +43,27 @@ local function run(operations)
   if is_more_due then return nil, commit() or reply('MORE_DUE') end
   local results = {}
   for i = 1, #operations do results[i] = operations[i].apply(operations[i]) end
+  local failure = commit()
+  if failure then return nil, failure end
+  return results
+end
+
+-- Runs operations that know nothing of one another: one that lacks something answers NOT_LOADED for itself alone.
+local function run_independent(operations)
+  local refusal = enter()
+  if refusal then return nil, reply(refusal) end
+  local results = {}
+  for i = 1, #operations do
+    missing, is_missing = {}, {}
+    operations[i].touch(operations[i])
+    if #missing > 0 then
+      table.insert(missing, 1, 'NOT_LOADED')
+      results[i] = missing
+    end
+  end
+  for i = 1, #operations do
+    results[i] = results[i] or is_more_due and { 'MORE_DUE' } or operations[i].apply(operations[i])
+  end
   local failure = commit()
   if failure then return nil, failure end
   return results

@@ -15,11 +15,11 @@ async def run_sql(url: str, sql: str) -> list[Sequence[Any]]:
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
             return connection.execute(sql).fetchall()
-    connection = await asyncpg.connect(url)
+    postgres = await asyncpg.connect(url)
     try:
-        return [tuple(row) for row in await connection.fetch(sql)]
+        return [tuple(row) for row in await postgres.fetch(sql)]
     finally:
-        await connection.close()
+        await postgres.close()
 
 
 async def rows_stored(url: str) -> dict[str, int]:

@@ -7,11 +7,11 @@ import random
 from contextlib import aclosing
 from itertools import product
 
-from gateway.domain.reservation import Line
+from gateway.domain.reservation import Line, State
 from gateway.durable.ledger import Ledger, ReservationQuery
 from tests.contract.batches import NOW_MS, Hold, add, opened, stored
 
-STATES = ("held", "confirmed", "fulfilled", "released", "expired")
+STATES: tuple[State, ...] = ("held", "confirmed", "fulfilled", "released", "expired")
 
 
 async def test_read_reservation_that_does_not_exist_is_none(ledger: Ledger) -> None:
@@ -132,7 +132,7 @@ async def test_search_follows_a_reservation_through_its_states(ledger: Ledger) -
     log = await stored(ledger, await opened(ledger), hold)
 
     async def found_as(now_ms: int) -> list[str]:
-        states = []
+        states: list[str] = []
         for state in STATES:
             query = ReservationQuery("main", "cart-9", None, None, state, now_ms, 10, None)
             states += [state] if await ledger.search_reservations(query) else []

@@ -33,7 +33,7 @@ async def test_read_sku_paused_without_a_level_is_there_until_resumed(ledger: Le
 async def test_read_sku_during_a_flush_is_of_one_commit(ledger: Ledger) -> None:
     """A level, its source and its pause come from the same batch, however the reading meets the writing."""
     log = await opened(ledger)
-    torn = []
+    torn: list[set[int]] = []
 
     async def read_on() -> None:
         while not is_over:

@@ -1,0 +1,207 @@
+"""`ack`: what an answer waits for, and what it says when the durable store does not come in time."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.acceptance.client import Client
+from tests.acceptance.folders import lose_redis
+from tests.acceptance.gateways import Gateway
+
+ClientOf = Callable[[Gateway], Client]
+
+
+async def test_reserve_with_ack_durable_is_committed(api: Client) -> None:
+    """`durable: true` is said only after the commit; without the parameter a reserve answers from memory."""
+    await api.stock_up("A", 5)
+
+    durable = await api.reserve(("A", 1), ack="durable")
+    memory = await api.reserve(("A", 1), ack="memory")
+
+    assert durable.body["durable"] is True
+    assert memory.status == 201
+
+
+@pytest.mark.parametrize("operation", ["extend", "confirm", "fulfil", "release", "delete"])
+async def test_operations_are_durable_by_default_and_take_ack_memory(api: Client, operation: str) -> None:
+    """All but reserve wait for the commit unless they are told otherwise; both kinds are applied."""
+    await api.stock_up("A", 5)
+    first, second = await api.hold("A"), await api.hold("A")
+    if operation == "fulfil":
+        await asyncio.gather(api.done("confirm", first["id"]), api.done("confirm", second["id"]))
+
+    by_default = await api.act(operation, first["id"])
+    in_memory = await api.act(operation, second["id"], ack="memory")
+
+    assert by_default.body["durable"] is True
+    assert (in_memory.status, in_memory.body["state"]) == (200, by_default.body["state"])
+
+
+async def test_stock_writes_are_durable_by_default_and_take_ack_memory(api: Client) -> None:
+    """PUT, adjust, pause and resume: 200 in both modes."""
+    path = "/v1/stock/A"
+    put = {"source": "erp", "on_hand": 5}
+    change = {"delta": 1, "reason": "count"}
+
+    for ack, sequence in (("durable", 1), ("memory", 2), (None, 3)):
+        answers = [
+            await api.call("PUT", f"{path}/main", put | {"sequence": sequence}, ack=ack),
+            await api.post(f"{path}/main/adjust", change, key=f"k{sequence}", ack=ack),
+            await api.post(f"{path}/pause", ack=ack),
+            await api.post(f"{path}/resume", ack=ack),
+        ]
+        assert [answer.status for answer in answers] == [200] * 4, ack
+        if ack != "memory":
+            assert [answer.body.get("durable") for answer in answers] == [True] * 4, ack
+
+
+@pytest.mark.parametrize("ack", ["", "DURABLE", "disk", "true"])
+async def test_unknown_ack_is_refused(api: Client, ack: str) -> None:
+    """422 on every call that takes it, nothing applied."""
+    await api.stock_up("A", 5)
+
+    answer = await api.reserve(("A", 1), ack=ack)
+
+    assert answer.outcome == (422, "invalid_request")
+    assert await api.counters("A") == (5, 0, 0, 5)
+
+
+async def test_ack_durable_of_a_batch_is_kept_by_each_of_its_results(api: Client) -> None:
+    """The parameter applies to every operation, and what it asks for is true of every result."""
+    await api.stock_up("A", 5)
+    held = await api.hold("A")
+
+    results = await api.batch(
+        {"op": "reserve", "body": {"lines": [{"sku": "A", "quantity": 1}]}},
+        {"op": "confirm", "id": held["id"]},
+        ack="durable",
+    )
+
+    assert [result["body"]["durable"] for result in results] == [True, True]
+
+
+async def test_batch_without_ack_keeps_the_default_of_each_operation(api: Client) -> None:
+    """A confirm in a batch is durable before it is answered."""
+    await api.stock_up("A", 5)
+    held = await api.hold("A")
+
+    result = (await api.batch({"op": "confirm", "id": held["id"]}))[0]
+
+    assert result["body"]["durable"] is True
+
+
+async def test_configured_ack_is_the_default(
+    new_gateway: Callable[..., Gateway], client_of: ClientOf
+) -> None:
+    """`[ack] reserve = durable` makes every reserve durable that does not say otherwise."""
+    running = new_gateway(GATEWAY_ACK__RESERVE="durable")
+    running.start()
+    api = client_of(running)
+    await api.stock_up("A", 5)
+
+    answer = await api.reserve(("A", 1))
+
+    assert answer.body["durable"] is True
+
+
+@contextmanager
+def locked(database: str) -> Iterator[None]:
+    """Nobody else can commit to the SQLite file: a durable store that does not answer in time."""
+    with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+@pytest.fixture
+async def stalling(new_gateway: Callable[..., Gateway], client_of: ClientOf) -> tuple[Client, str, Gateway]:
+    """A gateway that waits 300 ms for a commit, and its database."""
+    running = new_gateway(GATEWAY_ACK__TIMEOUT_MS="300")
+    running.settings["GATEWAY_DATABASE_URL"] = f"sqlite:///{running.folder / 'stock.db'}"
+    running.start()
+    return client_of(running), str(running.folder / "stock.db"), running
+
+
+async def test_commit_that_does_not_come_is_told_as_unknown(stalling: tuple[Client, str, Gateway]) -> None:
+    """503 `durability_unknown` with the id; the change is applied; repeating is safe; memory goes on; then all is well."""
+    api, database, _ = stalling
+    await api.stock_up("A", 9)
+    held = await api.hold("A", ack="durable")
+
+    with locked(database):
+        reserved = await api.reserve(("A", 2), ack="durable")
+        confirmed = await api.act("confirm", held["id"])
+        confirmed_again = await api.act("confirm", held["id"])
+        keyed = await api.reserve(("A", 1), key="k", ack="durable")
+        keyed_again = await api.reserve(("A", 1), key="k", ack="durable")
+        from_memory = await api.reserve(("A", 1), ack="memory")
+        seen = await api.reservation(reserved.body["id"])
+    after = await api.done("confirm", held["id"])
+    keyed_after = await api.reserve(("A", 1), key="k", ack="durable")
+
+    unknown = (503, "durability_unknown")
+    assert [reserved.outcome, confirmed.outcome, confirmed_again.outcome] == [unknown] * 3
+    assert [keyed.outcome, keyed_again.outcome] == [unknown] * 2
+    assert confirmed.body["id"] == confirmed_again.body["id"] == held["id"]
+    assert keyed.body["id"] == keyed_again.body["id"] == keyed_after.body["id"]
+    assert (seen["state"], seen["durable"]) == ("held", False)
+    assert (from_memory.status, from_memory.body["durable"]) == (201, False)
+    assert (after["state"], after["durable"]) == ("confirmed", True)
+    assert (keyed_after.is_replayed, keyed_after.body["durable"]) == (True, True)
+    assert await api.counters("A") == (9, 4, 1, 4)
+
+
+async def test_batch_whose_commit_does_not_come_tells_each_result(stalling: tuple[Client, str, Gateway]) -> None:
+    """Waited for once, at the end: what only asked for memory is granted, what asked for more is unknown."""
+    api, database, _ = stalling
+    await api.stock_up("A", 9)
+    held = await api.hold("A", ack="durable")
+
+    with locked(database):
+        results = await api.batch(
+            {"op": "reserve", "body": {"lines": [{"sku": "A", "quantity": 1}]}},
+            {"op": "confirm", "id": held["id"]},
+            {"op": "confirm", "id": "rsv_nonsense"},
+        )
+
+    assert [(r["status"], r["body"].get("code")) for r in results] == [
+        (201, None),
+        (503, "durability_unknown"),
+        (404, "reservation_not_found"),
+    ]
+    assert results[1]["body"]["id"] == held["id"]
+
+
+async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(
+    stalling: tuple[Client, str, Gateway], client_of: ClientOf
+) -> None:
+    """`durable: false`, then Redis and the gateway die and Redis' files are lost: 410, not 404, not alive; 404 stays 404."""
+    api, database, running = stalling
+    await api.stock_up("A", 9)
+    safe = await api.hold("A", 1, ack="durable")
+    with locked(database):
+        lost = await api.hold("A", 2)
+        assert lost["durable"] is False
+        running.kill()
+    await asyncio.to_thread(lose_redis, running.data_dir)
+    running.start()
+    api = client_of(running)
+
+    read = await api.get(f"/v1/reservations/{lost['id']}")
+    confirmed = await api.act("confirm", lost["id"])
+    batched: list[dict[str, Any]] = await api.batch({"op": "extend", "id": lost["id"]})
+
+    assert read.outcome == confirmed.outcome == (410, "reservation_lost")
+    assert (batched[0]["status"], batched[0]["body"]["code"]) == (410, "reservation_lost")
+    assert (await api.reservation(safe["id"]))["state"] == "held"
+    assert await api.counters("A") == (9, 1, 0, 8)
+    similar = safe["id"][:-1] + ("A" if safe["id"][-1] != "A" else "B")
+    assert (await api.get(f"/v1/reservations/{similar}")).outcome == (404, "reservation_not_found")
+
+

@@ -1,0 +1,182 @@
+"""PostgreSQL: servers that are refused, and how the tables behave in the one that is accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.durable.ledger import Ledger, LedgerUnavailable, SchemaMismatch
+from gateway.durable.stores import ledger_for
+from gateway.embedded import PrivatePostgres
+from tests.contract.batches import Hold, add, level_row, opened
+from tests.contract.sql import run_sql
+from tests.durable.conftest import LedgerMaker
+
+
+@contextmanager
+def standby_of(server: PrivatePostgres, folder: Path) -> Iterator[str]:
+    """A copy of a stopped server's cluster, running as a hot standby without a primary; yields its URL."""
+    bin_folder = next(server.folder.glob("**/bin/pg_ctl"), None) or _installed(server)
+    cluster = folder / "standby"
+    shutil.copytree(server.folder / "cluster", cluster)
+    (cluster / "standby.signal").touch()
+    (cluster / "postmaster.pid").unlink(missing_ok=True)
+    user = (server.folder / "cluster").stat()
+    for path in [cluster, *cluster.rglob("*")]:
+        os.chown(path, user.st_uid, user.st_gid)
+    socket_folder = folder / "s"
+    socket_folder.mkdir()
+    os.chown(socket_folder, user.st_uid, user.st_gid)
+    options = f"-c listen_addresses= -c unix_socket_directories={socket_folder} -c port=5432"
+    command = [str(bin_folder), "-D", str(cluster), "-w", "-l", str(cluster / "log"), "-o", options]
+    identity = {"user": user.st_uid, "group": user.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    environment = {**os.environ, "LC_ALL": "C"}
+    subprocess.run([*command, "start"], check=True, env=environment, cwd=cluster, capture_output=True, **identity)
+    try:
+        password = server.url.partition(":")[2].partition(":")[2].partition("@")[0]
+        yield f"postgresql://postgres:{password}@/gateway?host={socket_folder}"
+    finally:
+        subprocess.run(
+            [*command[:3], "-m", "immediate", "stop"],
+            check=True,
+            env=environment,
+            cwd=cluster,
+            capture_output=True,
+            **identity,
+        )
+
+
+def _installed(server: PrivatePostgres) -> Path:
+    from gateway.embedded.binaries import find_postgres
+
+    return find_postgres(server.source) / "pg_ctl"
+
+
+async def test_open_a_standby_is_refused(own_postgres: PrivatePostgres, short_path: Path) -> None:
+    """A read-only standby answers late and takes no writes: it is told by that name, not as a failing write later."""
+    own_postgres.stop()
+    with standby_of(own_postgres, short_path) as url:
+        ledger = ledger_for(url, pool_size=1, pool_timeout_ms=5_000, statement_timeout_ms=5_000)
+
+        with pytest.raises(LedgerUnavailable, match="read-only standby"):
+            await ledger.open()
+
+
+async def test_open_with_a_wrong_password_is_unavailable_without_repeating_it(postgres_url: str) -> None:
+    """Refused connections are told with the server's words; the password is not in them."""
+    login, _, place = postgres_url.rpartition("@")
+    wrong = login.rpartition(":")[0] + ":wr0ngs3cret@" + place
+    ledger = ledger_for(wrong, pool_size=1, pool_timeout_ms=5_000, statement_timeout_ms=5_000)
+
+    with pytest.raises(LedgerUnavailable, match="password authentication failed") as told:
+        await ledger.open()
+
+    assert "wr0ngs3cret" not in str(told.value)
+
+
+async def test_open_a_database_that_does_not_exist_is_unavailable(postgres_url: str) -> None:
+    """The server is there, the database is not: told by its name."""
+    ledger = ledger_for(f"{postgres_url}_none", pool_size=1, pool_timeout_ms=5_000, statement_timeout_ms=5_000)
+
+    with pytest.raises(LedgerUnavailable, match="_none"):
+        await ledger.open()
+
+
+async def test_prepare_a_database_of_another_encoding_is_refused(postgres_url: str) -> None:
+    """A database that cannot hold every name is refused before anything is made."""
+    parent, _, name = postgres_url.rpartition("/")
+    latin = f"{name}_latin"
+    await run_sql(postgres_url, f"CREATE DATABASE {latin} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    ledger = ledger_for(f"{parent}/{latin}", pool_size=1, pool_timeout_ms=5_000, statement_timeout_ms=5_000)
+    await ledger.open()
+    try:
+        with pytest.raises(SchemaMismatch, match="LATIN1"):
+            await ledger.prepare("auto")
+    finally:
+        await ledger.close()
+        await run_sql(postgres_url, f"DROP DATABASE {latin} WITH (FORCE)")
+
+
+async def test_prepare_waits_for_another_gateway_that_migrates(ledger_at: LedgerMaker, postgres_url: str) -> None:
+    """While somebody holds the turn nothing is made; when the turn is free, it is."""
+    import asyncpg
+
+    from gateway.durable.migration import _ADVISORY_KEY
+
+    other = await asyncpg.connect(postgres_url)
+    await other.execute(f"SELECT pg_advisory_lock({_ADVISORY_KEY})")
+
+    preparing = asyncio.create_task(ledger_at(postgres_url))
+    done, _ = await asyncio.wait([preparing], timeout=0.4)
+    assert not done
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    assert await run_sql(postgres_url, tables) == [(0,)]
+    await other.execute(f"SELECT pg_advisory_unlock({_ADVISORY_KEY})")
+    await other.close()
+
+    await (await preparing).ping()
+
+
+async def test_advice_of_a_server_without_fsync_says_so(own_postgres: PrivatePostgres, ledger_at: LedgerMaker) -> None:
+    """What a power failure could destroy is told, a sentence each."""
+    ledger = await ledger_at(own_postgres.url)
+
+    assert [told.partition(" ")[0] for told in await ledger.advice()] == ["fsync", "full_page_writes"]
+
+
+async def test_hot_level_is_updated_without_touching_an_index(
+    own_postgres: PrivatePostgres, ledger_at: LedgerMaker
+) -> None:
+    """Flushes of one hot sku rewrite its row and the shard's within the page: no index grows."""
+    ledger: Ledger = await ledger_at(own_postgres.url)
+    log = await opened(ledger)
+    for _ in range(60):
+        batch = add(log.next(), level_row("tee", seq=log.seq + 1))
+        assert await ledger.append(batch)
+        log = log.moved_past(batch)
+    # A backend hands its counts in when it ends.
+    await ledger.close()
+
+    async with asyncio.timeout(10):
+        while True:
+            counts = await run_sql(
+                own_postgres.url,
+                "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
+                " WHERE relname IN ('levels', 'shards') ORDER BY 1",
+            )
+            if [row[1] for row in counts] == [59, 62]:
+                break
+            await asyncio.sleep(0.05)
+
+    # Now and then a page is full before its dead rows may go.
+    assert all(hot >= updated - 3 for _, updated, hot in counts), counts
+
+
+async def test_reservations_are_loaded_by_copy_and_changed_by_upsert(
+    postgres_ledger: Ledger, postgres_url: str
+) -> None:
+    """A batch with new and changed reservations side by side keeps both; text with COPY's own signs is only text."""
+    log = await opened(postgres_ledger)
+    odd = Hold(reference="\\N", customer="\\.")
+    first = add(log.next(), odd)
+    assert await postgres_ledger.append(first)
+    log = log.moved_past(first)
+
+    second = add(
+        log.next(),
+        Hold(odd.random_part, "confirmed", reference="\\N", customer="\\.", seq=2),
+        Hold(reference="a,b\"c'd", created_seq=2, seq=2),
+    )
+    assert await postgres_ledger.append(second)
+
+    assert await run_sql(postgres_url, "SELECT state, reference, customer FROM reservations ORDER BY seq, state") == [
+        ("confirmed", "\\N", "\\."),
+        ("held", "a,b\"c'd", ""),
+    ]

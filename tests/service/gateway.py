@@ -1,0 +1,292 @@
+"""A whole gateway in this process, on real servers, whose jobs turn only when a test says so.
+
+It is the engine of `gateway serve` without HTTP: connection, shard, opener, flusher and services are the real ones. What a test
+needs beside them is a clock to move, a crash, and words for the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import SecretStr
+
+from gateway.app.engine import Engine
+from gateway.app.premises import Places, Premises
+from gateway.domain.answer import LevelAnswer, ReservationAnswer, SkuAnswer
+from gateway.domain.command import Ack, Adjust, Call, Confirm, Extend, Fulfil, Pause, PutLevel, Release, Reserve, Wish
+from gateway.domain.stock import Level
+from gateway.durable.ledger import Ledger
+from gateway.flush.flusher import Flusher
+from gateway.flush.watermark import Watermark
+from gateway.hot.connection import SocketLink
+from gateway.hot.shard import Shard
+from gateway.loop import Job
+from gateway.service.books import Books
+from gateway.service.opening import Opener
+from gateway.service.sweeping import Sweeper
+from gateway.settings import Settings
+from gateway.settings.sections import (
+    AckSettings,
+    FlushSettings,
+    HotSettings,
+    HttpSettings,
+    RedisSettings,
+    RetentionSettings,
+)
+
+SHOP = "main"
+WOKEN_ONLY_S = 3600.0  # a pause no test lasts: the job turns when it is woken
+
+
+@dataclass
+class Stores:
+    """Where a gateway under test works, and what differs from the defaults."""
+
+    redis_url: str
+    database_url: str
+    prefix: str = "rg"
+    ack_timeout_ms: int = 5000
+    command_timeout_ms: int = 5000
+    retention_seconds: int = 86_400
+    idle_ttl_seconds: int = 600
+    ended_ttl_seconds: int = 600
+    batch_max: int = 2000
+    backlog_max: int = 1_000_000
+    pending_max: int = 8192
+
+    def settings(self) -> Settings:
+        """The settings of a gateway on these stores."""
+        return Settings(
+            redis_url=SecretStr(self.redis_url),
+            database_url=SecretStr(self.database_url),
+            port=0,
+            http=HttpSettings(),
+            redis=RedisSettings(
+                prefix=self.prefix,
+                command_timeout_ms=self.command_timeout_ms,
+                pending_max=self.pending_max,
+                reconnect_ms_max=50,
+            ),
+            ack=AckSettings(timeout_ms=self.ack_timeout_ms),
+            retention=RetentionSettings(seconds=self.retention_seconds),
+            hot=HotSettings(idle_ttl_seconds=self.idle_ttl_seconds, ended_ttl_seconds=self.ended_ttl_seconds),
+            flush=FlushSettings(batch_max=self.batch_max, backlog_max=self.backlog_max),
+        )
+
+
+class GivenPremises:
+    """Premises that start nothing: both stores are there."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.places = Places(stores.redis_url, "given", stores.database_url)
+
+
+class Gateway(Engine):
+    """One gateway. With `is_flushing` its flusher turns whenever somebody waits for a commit; else only in `flush`."""
+
+    def __init__(self, stores: Stores, *, is_flushing: bool) -> None:
+        settings = stores.settings()
+        super().__init__(settings, cast("Premises", GivenPremises(stores)), lambda: settings)
+        self.is_flushing = is_flushing
+
+    # The rooms of the engine, by name.
+
+    @property
+    def shard(self) -> Shard:
+        return self._shard
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
+
+    @property
+    def link(self) -> SocketLink:
+        return cast("SocketLink", self._link)
+
+    @property
+    def flusher(self) -> Flusher:
+        return self._flusher
+
+    @property
+    def watermark(self) -> Watermark:
+        return self._watermark
+
+    @property
+    def opener(self) -> Opener:
+        return self._opener
+
+    @property
+    def books(self) -> Books:
+        return self._books
+
+    def _start_jobs(self) -> None:
+        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=WOKEN_ONLY_S)
+        self._jobs = [self._flush_job]
+        if self.is_flushing:
+            self._tasks = [asyncio.create_task(self._flush_job.run())]
+        self._sweeper = Sweeper(self._books, self._settings.expiry.batch_max)
+
+    # What the jobs of a process do, one turn at a time.
+
+    async def flush(self) -> int:
+        """What is in the log is committed and settled, and so is what a dead process left. Returns the number of events."""
+        committed = 0
+        while True:
+            before = self._flusher._checkpoint
+            done = await self._flusher.step()
+            committed += self._flusher._checkpoint - before
+            if not done and self._flusher._scan_cursor is None:
+                return committed
+
+    async def sweep(self) -> int:
+        """One turn of the sweeper."""
+        return await self._sweeper.step()
+
+    async def keep(self) -> int:
+        """One turn of the keeper: a closed shard is opened again."""
+        return await self._keep_open()
+
+    async def reopen(self) -> None:
+        """As a process that starts: opened by the row, flusher and watermark follow."""
+        await self._open()
+
+    async def kill(self) -> None:
+        """It ended as by a crash: nothing is flushed any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks, self._jobs = [], []
+        await self._stop()
+
+    # Redis as anybody beside the gateway sees it.
+
+    async def redis(self, *arguments: str | int) -> Any:
+        """The reply of a plain command."""
+        return await self._link.call(*arguments)
+
+    async def keys(self, pattern: str = "*") -> list[str]:
+        """The names that match, sorted."""
+        return sorted(await self.redis("KEYS", pattern))
+
+    async def clock_ms(self) -> int:
+        """What Redis' clock says now."""
+        seconds, micros = await self.redis("TIME")
+        return max(int(seconds) * 1000 + int(micros) // 1000, int(await self.redis("HGET", self.shard.keys.meta, "clock")))
+
+    async def advance(self, ms: int) -> None:
+        """`ms` have passed for the shard: its clock never runs backwards, so it stays there until the world has caught up."""
+        now_ms = await self.clock_ms() + ms
+        await self.redis("HSET", self.shard.keys.meta, "clock", now_ms)
+        self.shard.learn_clock(now_ms)
+
+    async def log_entries(self, after: str = "-") -> list[tuple[str, list[str]]]:
+        """The entries of the log, as Redis has them."""
+        return [(id, fields) for id, fields in await self.redis("XRANGE", self.shard.keys.log, after, "+")]
+
+    # Calls.
+
+    def call(self, ack: Ack | None = None, shop: str = SHOP) -> Call:
+        """The circumstances of a request."""
+        return Call(shop, "key:test", ack)
+
+    async def put(
+        self,
+        sku: str,
+        on_hand: int | None = None,
+        *,
+        location: str = "main",
+        sequence: int = 1,
+        source: str = "erp",
+        safety_stock: int | None = None,
+        deduction: int | None = None,
+        reflects: tuple[str, ...] = (),
+        ack: Ack = "memory",
+    ) -> LevelAnswer:
+        """What a source tells."""
+        command = PutLevel(sku, location, source, sequence, on_hand, deduction, safety_stock, reflects)
+        return await self.stock.put_level(command, self.call(ack))
+
+    async def reserve(
+        self,
+        *wishes: tuple[str, int] | tuple[str, int, str],
+        key: str | None = None,
+        ttl_seconds: int | None = None,
+        ack: Ack = "memory",
+        fingerprint: str = "f1",
+        tier: str = "cart",
+        reference: str | None = None,
+    ) -> ReservationAnswer:
+        """A hold."""
+        command = Reserve(
+            [Wish(*wish) for wish in wishes],
+            tier,
+            ttl_seconds,
+            reference=reference,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
+        return await self.reservations.reserve(command, self.call(ack))
+
+    async def confirm(
+        self, held: ReservationAnswer, *, reacquire: bool = False, fulfil: bool = False, ack: Ack = "memory"
+    ) -> ReservationAnswer:
+        """A sale."""
+        command = Confirm(str(held.reservation.id), "reacquire" if reacquire else "reject", fulfil)
+        return await self.reservations.confirm(command, self.call(ack))
+
+    async def fulfil(self, held: ReservationAnswer, *, ack: Ack = "memory") -> ReservationAnswer:
+        """The units leave."""
+        return await self.reservations.fulfil(Fulfil(str(held.reservation.id)), self.call(ack))
+
+    async def release(self, held: ReservationAnswer, *, ack: Ack = "memory") -> ReservationAnswer:
+        """The units come back."""
+        return await self.reservations.release(Release(str(held.reservation.id)), self.call(ack))
+
+    async def extend(self, held: ReservationAnswer, ttl_seconds: int, *, ack: Ack = "memory") -> ReservationAnswer:
+        """A later deadline."""
+        return await self.reservations.extend(Extend(str(held.reservation.id), None, ttl_seconds), self.call(ack))
+
+    async def adjust(
+        self, sku: str, delta: int, key: str, *, location: str = "main", ack: Ack = "memory", fingerprint: str = "a1"
+    ) -> LevelAnswer:
+        """A correction."""
+        return await self.stock.adjust(
+            Adjust(sku, location, delta, "correction", None, key, fingerprint), self.call(ack)
+        )
+
+    async def pause(self, sku: str, reason: str = "recall", *, ack: Ack = "memory") -> SkuAnswer:
+        """Off sale."""
+        return await self.stock.pause(Pause(sku, True, reason), self.call(ack))
+
+    async def read(self, held: ReservationAnswer) -> ReservationAnswer:
+        """The reservation as it is now."""
+        return await self.reservations.read(str(held.reservation.id), self.call())
+
+    async def level(self, sku: str, location: str = "main") -> Level:
+        """The level as Redis has it."""
+        return (await self.stock.read(sku, self.call())).sku.levels[location]
+
+    async def violations(self) -> list[str]:
+        """What the conservation check finds: 'invariant kind where', in its order."""
+        found = await self.operations.conservation()
+        return [f"{one['invariant']} {one['kind']} {one['where']}" for one in found.violations]
+
+
+async def lost_connection(link: SocketLink) -> None:
+    """The connection that just broke is noticed, and there is a new one."""
+    wire = link._wire
+    if wire is not None:
+        await wire.lost
+        await asyncio.sleep(0)  # its keeper takes note
+    assert await link.wait_connected(5)
+
+
+@asynccontextmanager
+async def running(stores: Stores, *, is_flushing: bool = True) -> AsyncIterator[Gateway]:
+    """A gateway that has opened its shard; at the end it is stopped as a process that drains."""
+    async with Gateway(stores, is_flushing=is_flushing) as gateway:
+        yield gateway
