@@ -54,7 +54,9 @@ class Run:
 def markdown(run: Run) -> str:
     """The whole report."""
     parts = [f"# Measured on {run.date}\n", f"`{run.command}`\n", _listed(run.machine), _listed(run.versions)]
-    parts += [_listed(run.settings), _rate_table(run)]
+    parts.append(_listed(run.settings))
+    if run.series:
+        parts.append(_rate_table(run))
     if run.figures:
         parts.append(_figure_table(run))
     parts.append(HOW + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
+from bench.failure import LoadFailure
 from bench.quiet import FOREIGN_SHARE_MAX, ForeignLoad, wait_quiet
 from bench.row import RateRow, Sample
 
@@ -86,6 +87,8 @@ def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> d
             others = ForeignLoad()
             played = row.play(seconds)
             share = others.share()
+            if not played.done:
+                raise LoadFailure(f"{row.name}: nothing was answered as expected in {seconds:g} s")
             row.settle()
             series[row.name].samples.append(played)
             series[row.name].foreign_shares.append(share)

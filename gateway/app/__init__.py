@@ -9,6 +9,7 @@ ends last.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 
@@ -34,6 +35,7 @@ def serve(settings: Settings, *, sample: bool, read_settings: Callable[[], Setti
 
     `read_settings` gives the settings as they are now, for a reload. Call it from the main thread.
     """
+    tune_collector()
     logs.configure(settings.log, secrets=settings.secrets())
     try:
         with Premises(settings) as premises, asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -45,6 +47,13 @@ def serve(settings: Settings, *, sample: bool, read_settings: Callable[[], Setti
         log.error("start_refused", reason=f"the durable store: {problem}")
         return REFUSED
     return 0
+
+
+def tune_collector() -> None:
+    """The cyclic collector looks rarely: requests leave no cycles, and a full look at a large log batch cost a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _serve(

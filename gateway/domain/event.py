@@ -54,10 +54,7 @@ class EntryInvalid(ValueError):
 
 @dataclass(slots=True)
 class Event:
-    """One event as its lines in the log: the head's fields, and the other lines as they stand.
-
-    `facts` are the event's lines without the head, each already split at its tabs; the first field is the letter.
-    """
+    """One event as its lines in the log: the head's fields, and the other lines as they stand."""
 
     seq: int
     epoch: int
@@ -69,7 +66,12 @@ class Event:
     reason: str
     reference: str
     payload: str
-    facts: list[list[str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def facts(self) -> list[list[str]]:
+        """The event's lines without the head, each split at its tabs; the first field is the letter."""
+        return [line.split("\t") for line in self.lines]
 
 
 def parse_events(payload: str) -> list[Event]:
@@ -86,9 +88,8 @@ def parse_events(payload: str) -> list[Event]:
         if len(fields) != 9 or fields[2] not in EVENT_TYPES:
             raise EntryInvalid(f"unknown event head {head[:80]!r}")
         seq, epoch, type, at_ms, shop, actor, source, reason, reference = fields
-        facts = [row.split("\t") for row in rows]
         event = Event(
-            int(seq), int(epoch), type, int(at_ms), shop, actor, source, reason, reference, f"E\t{block}", facts
+            int(seq), int(epoch), type, int(at_ms), shop, actor, source, reason, reference, f"E\t{block}", rows
         )
         if events and event.seq != events[-1].seq + 1:
             raise EntryInvalid(f"seq {event.seq} follows {events[-1].seq} within one entry")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ async def search(connection: Connection, query: ReservationQuery) -> list[tuple[
     return [(random_part, packed) for random_part, packed, _ in rows]
 
 
-@cache
+@lru_cache(maxsize=256)
 def _search_statement(
     has_reference: bool, has_customer: bool, has_sku: bool, state: str | None, has_before: bool
 ) -> Statement:
@@ -82,7 +82,7 @@ def _search_statement(
     An OR over states or over the two ways a sku is stored would be collected whole and sorted before the first
     row comes out.
     """
-    wanted: list[ColumnElement[bool]] = [reservations.c.shop == word("of_shop")]
+    wanted: list[ColumnElement[bool]] = []
     if has_reference:
         # Said twice: only the condition as it stands in the partial index lets the planner use it.
         wanted += [reservations.c.reference == word("of_reference"), text("reference <> ''")]  # type: ignore[list-item]
@@ -100,7 +100,11 @@ def _search_statement(
 
 def _states(state: str | None, has_index: bool) -> Sequence[Sequence[ColumnElement[bool]]]:
     """The conditions of the arms that together are one state, or all of them."""
-    column, deadline = reservations.c.state, reservations.c.deadline_ms
+    column: ColumnElement[str] = reservations.c.state
+    deadline = reservations.c.deadline_ms
+    if has_index:
+        # An expression has no index: SQLite would else take the one by state before that of a single customer.
+        column = column.concat("")
     if state == HELD:
         return [[column == HELD, deadline > number("now_ms")]]
     if state == EXPIRED:
@@ -116,8 +120,10 @@ def _arm(wanted: Sequence[ColumnElement[bool]], by_sku: str, has_before: bool) -
     created, random_part = table.created_ms, table.id
     arm = select(table.id, table.packed, table.created_ms).where(*wanted)
     if by_sku == "only":
-        arm = arm.where(table.sku == word("of_sku"))
-    elif by_sku == "several":
+        arm = arm.where(table.shop == word("of_shop"), table.sku == word("of_sku"))
+    elif by_sku == "":
+        arm = arm.where(table.shop == word("of_shop"))
+    else:
         created, random_part = reservation_skus.c.created_ms, reservation_skus.c.id
         arm = arm.select_from(source.join(reservation_skus, random_part == table.id)).where(
             reservation_skus.c.shop == word("of_shop"), reservation_skus.c.sku == word("of_sku")

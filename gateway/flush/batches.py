@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from typing import NamedTuple
 
-from gateway.domain.event import Event
+from gateway.domain.event import EntryInvalid, Event
 from gateway.domain.reservation import STATE_OF_LETTER
 from gateway.durable.ledger import (
     Batch,
@@ -29,14 +29,19 @@ async def build_batch(shard: int, epoch: int, previous_digest: str, entries: lis
         previous_digest=previous_digest,
         digest=entries[-1].digest,
     )
+    newest = _Newest({}, {})
     added = 0
     for entry in entries:
         for event in entry.events:
-            _add(batch, entry, event)
+            _add(batch, newest, entry, event)
         added += len(entry.events)
         if added >= EVENTS_BETWEEN_YIELDS:
             added = 0
             await asyncio.sleep(0)
+    for event, line in newest.levels.values():
+        _add_level(batch, event, line)
+    for event, line, rows in newest.reservations.values():
+        _add_reservation(batch, event, line, rows)
     return batch
 
 
@@ -49,32 +54,28 @@ def touched(batch: Batch) -> list[str]:
     return [*skus, *settled, *records]
 
 
-def _add(batch: Batch, entry: Entry, event: Event) -> None:
-    reservation: list[str] | None = None
-    lines: list[list[str]] = []
-    for fact in event.facts:
-        letter = fact[0]
+class _Newest(NamedTuple):
+    """The newest line of each level and of each reservation: a thousand events of one hot sku are one row in the end."""
+
+    levels: dict[tuple[str, str, str], tuple[Event, str]]
+    reservations: dict[str, tuple[Event, str, list[str]]]
+
+
+def _add(batch: Batch, newest: _Newest, entry: Entry, event: Event) -> None:
+    random_part: str | None = None
+    rows: list[str] = []
+    for line in event.lines:
+        letter = line[0]
         if letter == "L":
-            _add_level(batch, event, fact)
+            _, sku, location, _ = line.split("\t", 3)
+            newest.levels[event.shop, sku, location] = (event, line)
         elif letter == "R":
-            reservation = fact
+            random_part = line.split("\t", 2)[1]
+            newest.reservations[random_part] = (event, line, rows)
         elif letter == "I":
-            lines.append(fact)
-        elif letter == "S":
-            _, sku, location, source, sequence, deduction, digest = fact
-            batch.sources[event.shop, sku, location, source] = SourceRow(
-                event.shop, sku, location, source, int(sequence), int(deduction), digest
-            )
-        elif letter == "K":
-            _, sku, paused, reason = fact
-            batch.skus[event.shop, sku] = SkuRow(event.shop, sku, paused == "1", reason, event.epoch, event.seq)
-        elif letter == "Q":
-            _, record, operation, fingerprint, target = fact
-            batch.requests[record] = RequestRow(
-                record, operation, fingerprint, target, event.epoch, event.seq, event.at_ms
-            )
-    if reservation is not None:
-        _add_reservation(batch, event, reservation, lines)
+            rows.append(line[2:])
+        else:
+            _add_rare(batch, event, line.split("\t"))
     batch.events.append(
         EventRow(
             event.epoch,
@@ -83,15 +84,32 @@ def _add(batch: Batch, entry: Entry, event: Event) -> None:
             event.type,
             event.at_ms,
             event.shop,
-            None if reservation is None else reservation[1],
+            random_part,
             event.payload,
             entry.digest,
         )
     )
 
 
-def _add_level(batch: Batch, event: Event, fact: list[str]) -> None:
-    _, sku, location, on_hand, held, committed, deducted, safety, version = fact[:9]
+def _add_rare(batch: Batch, event: Event, fact: list[str]) -> None:
+    """Sources, pauses and request records. Raises EntryInvalid for a line of a kind that this version does not know."""
+    letter = fact[0]
+    if letter == "S":
+        _, sku, location, source, sequence, deduction, digest = fact
+        place = (event.shop, sku, location, source)
+        batch.sources[place] = SourceRow(*place, int(sequence), int(deduction), digest)
+    elif letter == "K":
+        _, sku, paused, reason = fact
+        batch.skus[event.shop, sku] = SkuRow(event.shop, sku, paused == "1", reason, event.epoch, event.seq)
+    elif letter == "Q":
+        _, record, operation, fingerprint, target = fact
+        batch.requests[record] = RequestRow(record, operation, fingerprint, target, event.epoch, event.seq, event.at_ms)
+    else:
+        raise EntryInvalid(f"event {event.seq} has a line of the unknown kind {letter!r}")
+
+
+def _add_level(batch: Batch, event: Event, line: str) -> None:
+    _, sku, location, on_hand, held, committed, deducted, safety, version, *_ = line.split("\t")
     batch.levels[event.shop, sku, location] = LevelRow(
         event.shop,
         sku,
@@ -108,12 +126,12 @@ def _add_level(batch: Batch, event: Event, fact: list[str]) -> None:
     )
 
 
-def _add_reservation(batch: Batch, event: Event, fact: list[str], lines: Iterable[list[str]]) -> None:
-    random_part, letter, deadline, _, _, birth_epoch, birth_seq, created, _, ended, shop, _, reference, customer = fact[
-        1:15
-    ]
-    rows = ["\t".join(line[1:]) for line in lines]
-    skus = tuple(dict.fromkeys(line[1] for line in lines))
+def _add_reservation(batch: Batch, event: Event, line: str, rows: list[str]) -> None:
+    _, random_part, head = line.split("\t", 2)
+    letter, deadline, _, _, birth_epoch, birth_seq, created, _, ended, shop, _, reference, customer, *_ = head.split(
+        "\t"
+    )
+    skus = tuple(dict.fromkeys([row.split("\t", 1)[0] for row in rows]))
     batch.reservations[random_part] = ReservationRow(
         random_part,
         shop,
@@ -129,5 +147,5 @@ def _add_reservation(batch: Batch, event: Event, fact: list[str], lines: Iterabl
         int(ended) if ended else None,
         event.epoch,
         event.seq,
-        "\n".join(["\t".join(fact[2:]), *rows]),
+        "\n".join([head, *rows]),
     )

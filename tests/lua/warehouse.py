@@ -357,7 +357,8 @@ class Warehouse:
 
     async def snapshot(self) -> dict[str, Any]:
         """The content of every key, to tell whether anything changed."""
-        return {key: await self.content(key) for key in await self.all_keys()}
+        contents = {key: await self.content(key) for key in await self.all_keys()}
+        return {key: content for key, content in contents.items() if content != "none"}  # its life may have just ended
 
     async def content(self, key: str) -> Any:
         """A key's content, in an order of its own that does not depend on the server."""
