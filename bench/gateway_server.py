@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.client import GatewayClient
 from bench.failure import ServerFailure
-from bench.process import Server
+from bench.process import Server, own_environment
 from gateway.embedded.address import free_port
 from gateway.embedded.valkey import PrivateRedis
 
@@ -44,7 +44,8 @@ class GatewayServer:
             self._folder,
             port=self.port,
             ready_path="/readyz",
-            environment={
+            environment=own_environment()
+            | {
                 "GATEWAY_REDIS_URL": self.redis.url,
                 "GATEWAY_DATABASE_URL": self.database_url,
                 "GATEWAY_PORT": str(self.port),

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from bench.closed_loop import GRACE_SECONDS_MAX, Job
 from bench.failure import LoadFailure
-from bench.process import own_environment
+from bench.process import bench_environment
 
 CONNECTIONS = 64
 COUNT_SECONDS_MAX = 600.0
@@ -123,7 +123,7 @@ def _run(command: list[str], given: str, seconds_max: float) -> str:
         ran = subprocess.run(
             command,
             input=given,
-            env=own_environment(),
+            env=bench_environment(),
             capture_output=True,
             text=True,
             timeout=seconds_max,

@@ -37,13 +37,13 @@ class Server:
         ready_path: str,
         environment: Mapping[str, str],
     ) -> None:
-        """Nothing is touched before `start`. `environment` is added to `own_environment`."""
+        """Nothing is touched before `start`."""
         self.name = name
         self.port = port
         self._command = command
         self._folder = folder
         self._ready_path = ready_path
-        self._environment = own_environment() | dict(environment)
+        self._environment = dict(environment)
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -96,6 +96,10 @@ class Server:
 
 
 def own_environment() -> dict[str, str]:
-    """Our environment without the gateway settings of the caller's shell, and with our modules in reach."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    """Our environment without the gateway settings of the caller's shell."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+
+
+def bench_environment() -> dict[str, str]:
+    """As `own_environment`, for a program of this package: it is not installed, so it must be told where it is."""
+    return own_environment() | {"PYTHONPATH": str(ROOT)}

@@ -13,7 +13,7 @@ from bench.arguments import Arguments
 from bench.failure import ServerFailure
 from bench.gateway_server import GatewayServer
 from bench.load import ClosedLoop, Generator, Wrk
-from bench.process import Server
+from bench.process import Server, bench_environment
 from gateway.embedded.address import free_port
 from gateway.embedded.binaries import find_postgres, find_redis
 from gateway.embedded.errors import BinaryMissing
@@ -116,7 +116,14 @@ class Stage:
     def _start_reference(self, module: str, words: list[str], name: str | None = None) -> Server:
         port, name = free_port(), name or module
         command = [sys.executable, "-m", f"bench.references.{module}", str(port), *words]
-        server = Server(name, command, self.folder / name, port=port, ready_path="/healthz", environment={})
+        server = Server(
+            name,
+            command,
+            self.folder / name,
+            port=port,
+            ready_path="/healthz",
+            environment=bench_environment(),
+        )
         self._stack.callback(server.stop)
         server.start()
         return server

@@ -18,41 +18,52 @@ SOURCE = "replay"
 SETTLE_SECONDS_MAX = 10.0
 
 
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Orders as CSV: InvoiceNo, StockCode, Quantity, ...")
+]
+SpeedOption = Annotated[
+    str, typer.Option("--speed", help="A multiple of real time, or max: as fast as the gateway answers.")
+]
+AbandonOption = Annotated[
+    float, typer.Option("--abandon", min=0.0, max=1.0, help="Share of invoices that are left to expire.")
+]
+TtlOption = Annotated[int, typer.Option("--ttl", min=1, max=86_400, help="Seconds that a hold lives.")]
+StockOption = Annotated[
+    float, typer.Option("--stock", min=0.0, max=1_000.0, help="Start stock, a multiple of what FILE sells.")
+]
+ProcessesOption = Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes that play.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Decides which invoices are abandoned.")]
+LocationOption = Annotated[str, typer.Option("--location", help="Where the start stock and what comes back lie.")]
+ConcurrencyOption = Annotated[
+    int, typer.Option("--concurrency", min=1, max=1_000, help="Invoices under way at once, in each process.")
+]
+PatienceOption = Annotated[
+    float, typer.Option("--patience", min=1.0, max=86_400.0, help="Seconds that a request is repeated for.")
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", help="Keep the state of the run here; the same command then goes on."),
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the report here, for machines.")]
+
+
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Orders as CSV: InvoiceNo, StockCode, Quantity, ...")],
+    file: FileArgument,
     *,
-    speed: Annotated[
-        str, typer.Option("--speed", help="A multiple of real time, or max: as fast as the gateway answers.")
-    ] = "max",
-    abandon: Annotated[
-        float, typer.Option("--abandon", min=0.0, max=1.0, help="Share of invoices that are left to expire.")
-    ] = 0.3,
-    ttl: Annotated[int, typer.Option("--ttl", min=1, max=86_400, help="Seconds that a hold lives.")] = 5,
-    stock: Annotated[
-        float,
-        typer.Option("--stock", min=0.0, max=1_000.0, help="Start stock, as a multiple of what FILE sells."),
-    ] = 1.0,
-    processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes that play.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Decides which invoices are abandoned.")] = 1,
+    speed: SpeedOption = "max",
+    abandon: AbandonOption = 0.3,
+    ttl: TtlOption = 5,
+    stock: StockOption = 1.0,
+    processes: ProcessesOption = 1,
+    seed: SeedOption = 1,
     url: UrlOption = DEFAULT_URL,
     shop: ShopOption = "main",
-    location: Annotated[
-        str, typer.Option("--location", help="Where the start stock and what comes back lie.")
-    ] = "main",
-    concurrency: Annotated[
-        int,
-        typer.Option("--concurrency", min=1, max=1_000, help="Invoices under way at once, in each process."),
-    ] = 32,
-    patience: Annotated[
-        float,
-        typer.Option("--patience", min=1.0, max=86_400.0, help="Seconds that a request is repeated for."),
-    ] = 120.0,
+    location: LocationOption = "main",
+    concurrency: ConcurrencyOption = 32,
+    patience: PatienceOption = 120.0,
     key: KeyOption = "",
-    state: Annotated[
-        Path | None,
-        typer.Option("--state", help="Keep the state of the run here; the same command then goes on."),
-    ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the report here, for machines.")] = None,
+    state: StateOption = None,
+    json: JsonOption = None,
 ) -> None:
     """Play real orders against a running gateway, then compare every level with a count of the gateway's own
     answers.

@@ -40,10 +40,12 @@ class SqliteConnection:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 with translated():
                     return list(await self._raw.execute_fetchall(sql, values))
-        except TimeoutError as exc:
+        except (TimeoutError, asyncio.CancelledError) as exc:
             # The thread is still at it; whoever throws the connection away need not wait for it.
             await self._raw.interrupt()
-            raise LedgerUnavailable(f"a query took longer than {self._timeout_ms} ms") from exc
+            if isinstance(exc, TimeoutError):
+                raise LedgerUnavailable(f"a query took longer than {self._timeout_ms} ms") from exc
+            raise
 
     async def execute(self, statement: Statement, **given: Any) -> int:
         sql, values = statement.bound(self.dialect, given)

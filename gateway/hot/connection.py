@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
+import socket
 from collections import deque
 from typing import Any, Protocol
 
@@ -63,6 +63,10 @@ class Link(Protocol):
         """Commands whose reply is awaited."""
         ...
 
+    def flush(self) -> None:
+        """What was called in this tick leaves now, not at its end."""
+        ...
+
     def drop(self) -> None:
         """The connection is given up, because what came over it can not be trusted; a new one is made."""
         ...
@@ -83,8 +87,9 @@ class Link(Protocol):
 class _Wire(asyncio.Protocol):
     """The socket: a queue of what goes out, and of who waits for what comes in."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, plain: socket.socket | None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._socket = plain
         self._timeout_s = timeout_s
         self._reader = hiredis.Reader(encoding="utf-8", protocolError=ConnectionError, replyError=ReplyError)
         self._waiting: deque[tuple[asyncio.Future[Reply], float]] = deque()
@@ -105,17 +110,29 @@ class _Wire(asyncio.Protocol):
     def call(self, arguments: tuple[str | int | bytes, ...]) -> asyncio.Future[Reply]:
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self._unsent:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.send_now)
         self._unsent.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub wants a 1-tuple
         self._unsent_count += 1
         self._waiting.append((future, self._loop.time()))
         return future
 
-    def _send(self) -> None:
-        if self._transport is not None and self._unsent:
-            self._transport.write(b"".join(self._unsent))
+    def send_now(self) -> None:
+        """What was called leaves. Without TLS it goes straight to the socket: a transport of uvloop waits for its tick's end."""
+        if self._transport is None or not self._unsent:
+            return
+        data = b"".join(self._unsent)
         self._unsent = []
         self._unsent_count = 0
+        if self._socket is not None and self._transport.get_write_buffer_size() == 0:
+            try:
+                data = data[self._socket.send(data) :]
+            except BlockingIOError:
+                pass  # the kernel's buffer is full: the transport waits for room
+            except OSError:
+                self.abort()
+                return
+        if data:
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         reader, waiting = self._reader, self._waiting
@@ -192,6 +209,11 @@ class SocketLink:
             raise QueueFull(f"{self._pending_max} commands are under way")
         return wire.call(arguments)
 
+    def flush(self) -> None:
+        """What was called in this tick leaves now, not at its end."""
+        if self._wire is not None:
+            self._wire.send_now()
+
     def drop(self) -> None:
         """The connection is given up, because what came over it can not be trusted; a new one is made."""
         if self._wire is not None:
@@ -237,23 +259,29 @@ class SocketLink:
                 pause_s = min(pause_s * 2, self._reconnect_s_max)
 
     async def _connect(self) -> None:
-        loop, address = asyncio.get_running_loop(), self._address
-        wire = _Wire(self._timeout_s)
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                if address.path:
-                    await loop.create_unix_connection(lambda: wire, address.path)
-                else:
-                    context = ssl.create_default_context() if address.ssl is None and address.is_tls else address.ssl
-                    await loop.create_connection(
-                        lambda: wire, address.host, address.port, ssl=context if address.is_tls else None
-                    )
+        async with asyncio.timeout(self._connect_timeout_s):
+            wire = await self._open()
+            try:
                 await self._greet(wire)
-        except BaseException:
-            wire.abort()
-            raise
+            except BaseException:
+                wire.abort()
+                raise
         self._wire = wire
         self._connected.set()
+
+    async def _open(self) -> _Wire:
+        loop, address = asyncio.get_running_loop(), self._address
+        if address.is_tls:
+            wire = _Wire(self._timeout_s, None)
+            await loop.create_connection(lambda: wire, address.host, address.port, ssl=address.ssl)
+            return wire
+        plain = await _connected(address)
+        wire = _Wire(self._timeout_s, plain)
+        if address.path:
+            await loop.create_unix_connection(lambda: wire, sock=plain)
+        else:
+            await loop.create_connection(lambda: wire, sock=plain)
+        return wire
 
     async def _greet(self, wire: _Wire) -> None:
         """Log in, choose the database, and learn role and lineage before any script uses the connection."""
@@ -268,3 +296,30 @@ class SocketLink:
         if replication.get("role") != "master":
             raise Refused(f"{address} is a {replication.get('role')}; the gateway needs the primary")
         self.lineage = replication.get("master_replid", "")
+
+
+async def _connected(address: Address) -> socket.socket:
+    """A socket of our own that is connected, the first of the host's addresses that answers. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    if address.path:
+        places: list[tuple[int, int, int, object]] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.path)]
+    else:
+        told = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        places = [(family, kind, number, place) for family, kind, number, _, place in told]
+    problem: OSError | None = None
+    for family, kind, number, place in places:
+        plain = socket.socket(family, kind, number)
+        plain.setblocking(False)
+        try:
+            await loop.sock_connect(plain, place)  # type: ignore[arg-type]  # its stub knows no unix path
+        except OSError as refusal:
+            plain.close()
+            problem = refusal
+        except BaseException:
+            plain.close()
+            raise
+        else:
+            if family != socket.AF_UNIX:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return plain
+    raise problem or OSError(f"{address} has no address")

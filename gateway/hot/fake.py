@@ -46,6 +46,9 @@ class FakeLink:
             except ResponseError as problem:
                 raise ReplyError(str(problem)) from problem
 
+    def flush(self) -> None:
+        """Nothing to do: calls leave at once."""
+
     def drop(self) -> None:
         """Nothing to give up: there is no wire between."""
 

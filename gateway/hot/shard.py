@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from gateway import metrics
-from gateway.domain.errors import Corrupt, GatewayError, HotStoreUnavailable, Overloaded, ShardRecovering
+from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
 from gateway.hot.keys import Keys
-from gateway.hot.scripts import Script, Scripts
+from gateway.hot.scripts import Scripts
 
 #: Error words with which a server refuses a command before it runs.
 NOT_RUN = frozenset(
@@ -38,8 +38,6 @@ NOT_RUN = frozenset(
 #: Of those, the ones after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
 
-GROUP_MAX = 100  # reserves that one call of Redis judges; such a call takes about 2 ms there
-
 
 class Answer(NamedTuple):
     """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock."""
@@ -52,6 +50,15 @@ class Answer(NamedTuple):
     def nested(self) -> list[list[str]]:
         """The fields of a batch: per operation its status and fields."""
         return cast("list[list[str]]", self.fields)
+
+
+class Started(NamedTuple):
+    """A call on its way: its nonce, the future of its raw reply, and between when and when, by the loop's clock."""
+
+    nonce: str
+    reply: asyncio.Future[Any]
+    began_s: float
+    give_up_s: float
 
 
 @dataclass(slots=True)
@@ -80,8 +87,6 @@ class Shard:
         self._nonce = 0
         self._clock_offset_ms = 0.0  # Redis' clock minus the loop's; 0 = not learned yet
         self._loop = asyncio.get_running_loop()
-        self._group: list[tuple[str, asyncio.Future[Answer]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self.closed = asyncio.Event()
 
     def open_under(self, epoch: int, generation: int, lineage: str, checkpoint: int) -> None:
@@ -108,7 +113,49 @@ class Shard:
         """The loop's monotonic clock, in seconds."""
         return self._loop.time()
 
-    async def run(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Answer:
+    def start(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Started:
+        """The script's first call is on its way; `run` takes it from there. Raises NotSent, QueueFull, ShardRecovering."""
+        if self.link.lineage != self.lineage:
+            self.close()
+        if not self.is_open:
+            raise ShardRecovering
+        limits, began_s = self._limits, self._loop.time()
+        give_up_s = began_s + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
+        nonce, reply = self._send(name, keys, arguments, give_up_s)
+        return Started(nonce, reply, began_s, give_up_s)
+
+    def _send(
+        self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], give_up_s: float
+    ) -> tuple[str, asyncio.Future[Any]]:
+        self._nonce += 1
+        nonce = str(self._nonce)
+        late_ms = int(give_up_s * 1000 + self._clock_offset_ms) if self._clock_offset_ms else 0
+        own = self.keys
+        reply = self.link.call(
+            "FCALL",
+            self.scripts[name].function,
+            3 + len(keys),
+            own.meta,
+            own.log,
+            own.due,
+            *keys,
+            nonce,
+            self.epoch,
+            late_ms,
+            self._limits.backlog_max,
+            *arguments,
+        )
+        return nonce, reply
+
+    async def run(
+        self,
+        name: str,
+        keys: tuple[str, ...],
+        arguments: tuple[str, ...],
+        *,
+        within_ms: int = 0,
+        started: Started | None = None,
+    ) -> Answer:
         """The script has run once, or its repetition was recognised. `within_ms`: not applied when it waits longer.
 
         Raises:
@@ -117,67 +164,48 @@ class Shard:
             HotStoreUnavailable: Redis does not answer; the error's outcome tells whether it may have happened.
             Corrupt: the script broke off while writing; the shard is poisoned and closed.
         """
-        limits = self._limits
-        script = self.scripts[name]
-        began_s = self._loop.time()
-        give_up_s = began_s + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
         sent = 0
+        give_up_s = self._loop.time() + (within_ms or self._limits.command_timeout_ms) / 1000
         while True:
-            if not self.is_open:
-                raise ShardRecovering(outcome="unknown" if sent else "not_applied")
-            if self.link.lineage != self.lineage:
-                self.close()
-                continue
-            self._nonce += 1
-            nonce = str(self._nonce)
-            late_ms = int(give_up_s * 1000 + self._clock_offset_ms) if self._clock_offset_ms else 0
-            own = self.keys
             try:
-                reply = await self.link.call(
-                    "FCALL",
-                    script.function,
-                    3 + len(keys),
-                    own.meta,
-                    own.log,
-                    own.due,
-                    *keys,
-                    nonce,
-                    self.epoch,
-                    late_ms,
-                    limits.backlog_max,
-                    *arguments,
-                )
+                if started is None:
+                    started = self.start(
+                        name, keys, arguments, within_ms=max(int((give_up_s - self._loop.time()) * 1000), 1)
+                    )
+                reply = await started.reply
             except ReplyError as problem:
-                await self._settle_error(problem, script, is_unknown=sent > 0)
+                await self._settle_error(problem, name, is_unknown=sent > 0)
             except QueueFull as problem:
-                raise Overloaded(str(problem), outcome="unknown" if sent else "not_applied") from problem
+                raise Overloaded(str(problem), outcome=_outcome(sent)) from problem
+            except ShardRecovering as problem:
+                raise ShardRecovering(outcome=_outcome(sent)) from problem
             except (Lost, NotSent) as problem:
                 sent += isinstance(problem, Lost)
                 await self._wait_for_link(give_up_s, sent)
             else:
-                if reply[0] != nonce:
-                    self.link.drop()
-                    sent += 1
-                    await self._wait_for_link(give_up_s, sent)
-                    continue
-                metrics.HOT_COMMAND_SECONDS[name].observe(self._loop.time() - began_s)
-                return self._judge(reply, is_unknown=sent > 0)
+                if reply[0] == started.nonce:
+                    metrics.HOT_COMMAND_SECONDS[name].observe(self._loop.time() - started.began_s)
+                    return self._judge(reply, sent)
+                self.link.drop()
+                sent += 1
+                await self._wait_for_link(give_up_s, sent)
+            started = None
 
-    def _judge(self, reply: list[str], *, is_unknown: bool) -> Answer:
+    def _judge(self, reply: list[str], sent: int) -> Answer:
         status = reply[1]
         if status in ("CLOSED", "POISONED"):
             self.close()
-            raise ShardRecovering(outcome="unknown" if is_unknown or status == "POISONED" else "not_applied")
+            raise ShardRecovering(outcome=_outcome(sent or status == "POISONED"))
         now_ms, checkpoint = int(reply[2]), int(reply[3])
         self.learn_clock(now_ms)
         self.checkpoint = max(self.checkpoint, checkpoint)
         if status == "LATE":
-            raise Overloaded("the request waited too long", outcome="unknown" if is_unknown else "not_applied")
+            raise Overloaded("the request waited too long", outcome=_outcome(sent))
         if status == "BACKLOG":
-            raise Overloaded("too much is not yet persisted", outcome="unknown" if is_unknown else "not_applied")
+            raise Overloaded("too much is not yet persisted", outcome=_outcome(sent))
         return Answer(status, reply[4:], now_ms, checkpoint)
 
-    async def _settle_error(self, problem: ReplyError, script: Script, *, is_unknown: bool) -> None:
+    async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
         """Return when the call may be made again; else raise what the caller is told."""
         if is_unknown_function(problem):
             await self.load_scripts()
@@ -185,49 +213,13 @@ class Shard:
         if problem.word in NOT_RUN:
             if problem.word in DROPS:
                 self.link.drop()
-            raise HotStoreUnavailable(
-                f"Redis refused with {problem.word}", outcome="unknown" if is_unknown else "not_applied"
-            ) from problem
-        raise Corrupt(f"the script {script.name} failed: {problem}") from problem
+            raise HotStoreUnavailable(f"Redis refused with {problem.word}", outcome=_outcome(is_unknown)) from problem
+        raise Corrupt(f"the script {name} failed: {problem}") from problem
 
     async def _wait_for_link(self, give_up_s: float, sent: int) -> None:
         left_s = give_up_s - self._loop.time()
-        outcome = "unknown" if sent else "not_applied"
         if sent > self._limits.resend_max or left_s <= 0 or not await self.link.wait_connected(left_s):
-            raise HotStoreUnavailable("Redis does not answer", outcome=outcome)  # type: ignore[arg-type]
-
-    def reserve_grouped(self, text: str) -> asyncio.Future[Answer]:
-        """The answer to a reserve that travels with all others of this loop tick in one call of Redis.
-
-        The future raises what `run` raises. Safe to await or to leave.
-        """
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        if not self._group:
-            self._loop.call_soon(self._send_group)
-        self._group.append((text, future))
-        return future
-
-    def _send_group(self) -> None:
-        group, self._group = self._group, []
-        for at in range(0, len(group), GROUP_MAX):
-            task = self._loop.create_task(self._run_group(group[at : at + GROUP_MAX]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _run_group(self, group: list[tuple[str, asyncio.Future[Answer]]]) -> None:
-        try:
-            answer = await self.run("group", (), tuple([text for text, _ in group]))
-            for (_, future), result in zip(group, answer.nested(), strict=True):
-                if not future.done():
-                    future.set_result(Answer(result[0], result[1:], answer.now_ms, answer.checkpoint))
-        except GatewayError as problem:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(type(problem)(problem.detail, outcome=problem.outcome))
-        finally:
-            for _, future in group:  # whatever else went wrong, nobody is left waiting
-                if not future.done():
-                    future.set_exception(HotStoreUnavailable("the call broke off", outcome="unknown"))
+            raise HotStoreUnavailable("Redis does not answer", outcome=_outcome(sent))
 
     async def load_scripts(self) -> None:
         """The server knows every script. Safe to repeat, also by several gateways at once."""
@@ -276,3 +268,7 @@ class Shard:
 def is_unknown_function(problem: ReplyError) -> bool:
     """Whether the server does not know the library: nothing ran, so it may be loaded and the call made again."""
     return "Function not found" in str(problem)
+
+
+def _outcome(may_have_run: object) -> Outcome:
+    return "unknown" if may_have_run else "not_applied"

@@ -10,6 +10,7 @@ from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
 from gateway.flush.watermark import NotReached, TooManyWaiting, Watermark
+from gateway.hot.grouping import Grouping
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
 
@@ -43,6 +44,7 @@ class Books:
         self.watermark = watermark
         self.policy = policy
         self.ended_epochs: dict[int, int] = {}
+        self._grouping = Grouping(shard)
         self._loader = Loader(shard, ledger, policy)
         self._ack_timeout_ms = ack_timeout_ms
         self._wake_flusher = wake_flusher
@@ -62,7 +64,7 @@ class Books:
     async def reserve(self, text: str) -> Answer:
         """As `run`, for a reserve that may travel with others of the same moment."""
         for _ in range(ROUNDS_MAX):
-            answer = await self.shard.reserve_grouped(text)
+            answer = await self._grouping.reserve(text)
             if answer.status not in UNJUDGED:
                 return answer
             await self._mend(answer)

@@ -15,16 +15,14 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
-from gateway.domain.errors import GatewayError, HeadersTooLarge, InvalidRequest, RequestTimeout
+from gateway.domain.errors import GatewayError, HeadersTooLarge, RequestTimeout
 from gateway.metrics import RouteMetrics
 from gateway.web.limits import HttpLimits
-from gateway.web.problems import Problems
+from gateway.web.problems import NotHttp, Problems
 from gateway.web.wire import Answer
 
 log = structlog.get_logger("gateway.web")
 
-#: The status of bytes that are no HTTP. Their code is that of a request that is not valid, which they are not either.
-NO_HTTP_STATUS: Final = 400
 _TOO_MANY: Final = "Too many headers received"
 _unmatched: Final = RouteMetrics("unmatched", "any")
 
@@ -105,18 +103,18 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> Answer:
         """A problem for what never reached the dispatcher: bytes that are no HTTP, or a fault of ours on the way."""
-        if status != NO_HTTP_STATUS:
+        if status != NotHttp.status:
             log.error("request_failed", exc_info=exc)
             answer = self._problem(GatewayError(outcome="unknown"))
         elif isinstance(exc, LineTooLong) or message == _TOO_MANY:
             answer = self._problem(HeadersTooLarge())
         else:
-            answer = self._problem(InvalidRequest("The request is not valid HTTP"), NO_HTTP_STATUS)
+            answer = self._problem(NotHttp())
         answer.is_cut = True
         return answer
 
-    def _problem(self, error: GatewayError, status: int | None = None) -> Answer:
-        answer = self._problems.answer(error, self._next_request_id(), status)
+    def _problem(self, error: GatewayError) -> Answer:
+        answer = self._problems.answer(error, self._next_request_id())
         answer.force_close()
         _unmatched.answered(answer.status, 0.0)
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import time
@@ -18,6 +19,7 @@ from gateway.metrics import RouteMetrics
 from gateway.web.auth import NOBODY, Principal
 from gateway.web.exchange import Exchange
 from gateway.web.fields import is_request_id
+from gateway.web.problems import NotHttp
 from gateway.web.route import Route
 from gateway.web.router import Router
 from gateway.web.site import Site
@@ -54,7 +56,7 @@ class Dispatcher:
         self.next_request_id = RequestIds()
 
     async def __call__(self, request: web.BaseRequest) -> Answer:
-        """The answer, whatever happens; only cancellation passes through."""
+        """The answer, whatever happens; only the cancellation of this very task passes through."""
         started_s = time.monotonic()
         site = self._site
         given = request.headers.get(REQUEST_ID)
@@ -63,6 +65,9 @@ class Dispatcher:
         metrics = self._unmatched
         site.requests_in_flight += 1
         try:
+            if not request.keep_alive and request.version < (1, 0):
+                # HTTP/0.9 has no headers and no end; aiohttp's parser lets it pass.
+                raise NotHttp
             route, path, query = self._find(request.method, request.raw_path)
             metrics = self._metrics[id(route)]
             principal = self._admit(route, request)
@@ -74,7 +79,11 @@ class Dispatcher:
             answer = site.problems.answer(error, request_id)
             # Nothing more is read from a client that was too slow, or whose body has lost its framing.
             answer.is_cut = isinstance(error, RequestTimeout) or request.content.exception() is not None
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The connection is being closed. Otherwise something below was cancelled, and this request wants its answer.
+                raise
             # The last line of defence: a fault of ours is told without its inner life, which goes to the log.
             log.exception("handler_failed", method=request.method)
             problem = GatewayError("The gateway failed; its log has more under this request id", outcome="unknown")

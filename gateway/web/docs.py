@@ -81,11 +81,12 @@ def _errors_page() -> bytes:
         if error.code in told or error.code not in STATUS_OF_CODE:
             continue
         told.add(error.code)
+        outcomes = sorted({each.outcome for each in all_errors() if each.code == error.code})
         _, _, more = (error.__doc__ or "").strip().partition("\n")
         rows.append(
             f'<tr id="{error.code}"><td><code>{error.code}</code></td><td>{STATUS_OF_CODE[error.code]}</td>'
             f"<td>{escape(error.title())}. {escape(' '.join(more.split()))}</td>"
-            f"<td>{escape(error.outcome)}</td></tr>"
+            f"<td>{' or '.join(outcomes)}</td></tr>"
         )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Final
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, InvalidRequest
 from gateway.metrics import REFUSALS
 from gateway.web.rendering import to_json
 from gateway.web.wire import PROBLEM, Answer
@@ -52,6 +52,15 @@ _LATER: Final = frozenset({429, 503})
 ERRORS_PATH: Final = "/docs/errors"
 
 
+class NotHttp(InvalidRequest):
+    """The request is not valid HTTP.
+
+    The only error whose status is not that of its code: to bytes that are no request at all every server says 400.
+    """
+
+    status: Final = 400
+
+
 class Problems:
     """Makes problems whose `type` points at this gateway's own page of errors."""
 
@@ -59,13 +68,13 @@ class Problems:
         """`public_url` is where clients reach the gateway; without one `type` is relative to the request."""
         self._page = f"{public_url.rstrip('/')}{ERRORS_PATH}#"
 
-    def body(self, error: GatewayError, request_id: str, status: int | None = None) -> dict[str, Any]:
+    def body(self, error: GatewayError, request_id: str) -> dict[str, Any]:
         """The problem's fields: those of the RFC, ours, and the error's own."""
         REFUSALS[error.code].inc()
         return {
             "type": self._page + error.code,
             "title": error.title(),
-            "status": status or STATUS_OF_CODE[error.code],
+            "status": error.status if isinstance(error, NotHttp) else STATUS_OF_CODE[error.code],
             "detail": error.detail,
             "code": error.code,
             "outcome": error.outcome,
@@ -73,9 +82,9 @@ class Problems:
             **error.extras,
         }
 
-    def answer(self, error: GatewayError, request_id: str, status: int | None = None) -> Answer:
-        """The problem as an answer. `status` is given only where the request was no HTTP at all."""
-        body = self.body(error, request_id, status)
+    def answer(self, error: GatewayError, request_id: str) -> Answer:
+        """The problem as an answer."""
+        body = self.body(error, request_id)
         sent: int = body["status"]
         headers = b""
         if sent in _LATER:

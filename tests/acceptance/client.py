@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_text
 import time
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -65,7 +66,8 @@ class Client:
         request = self.session.request(
             method,
             URL(url, encoded=True),
-            data=payload,
+            # aiohttp warns of large bytes; a stream with a known length is sent in the same way
+            data=None if payload is None else BytesIO(payload),
             headers=sent,
             skip_auto_headers=["Content-Type"],
             allow_redirects=False,

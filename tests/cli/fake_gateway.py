@@ -145,9 +145,7 @@ class FakeGateway:
     # ------------------------------------------------------------------ the rules
 
     def held(self, sku: str) -> int:
-        return sum(
-            q for hold in self.holds.values() if self.state(hold) == "held" for s, q in hold.lines if s == sku
-        )
+        return sum(q for hold in self.holds.values() if self.state(hold) == "held" for s, q in hold.lines if s == sku)
 
     def state(self, hold: Hold) -> str:
         is_due = asyncio.get_running_loop().time() >= hold.deadline and not self.faults.keeps_holds
@@ -205,9 +203,7 @@ class FakeGateway:
                 counters["available"] = self.on_hand[sku] - held
                 level = {"location": "main", "deductions": {}, "safety_stock": 0, **counters}
                 stock.append({"sku": sku, "paused": False, **counters, "locations": [level]})
-        return web.json_response(
-            {"stock": stock, "not_found": [sku for sku in skus if sku not in self.on_hand]}
-        )
+        return web.json_response({"stock": stock, "not_found": [sku for sku in skus if sku not in self.on_hand]})
 
     async def _adjust(self, request: web.Request) -> web.Response:
         sku, body, key = request.match_info["sku"], await request.json(), request.headers["Idempotency-Key"]
@@ -225,9 +221,7 @@ class FakeGateway:
     async def _reserve(self, request: web.Request) -> web.Response:
         body, key = await request.json(), request.headers["Idempotency-Key"]
         if key in self.keys:
-            return web.json_response(
-                self.shape(self.keys[key]), status=201, headers={"Idempotent-Replayed": "true"}
-            )
+            return web.json_response(self.shape(self.keys[key]), status=201, headers={"Idempotent-Replayed": "true"})
         wanted: dict[str, int] = {}
         for line in body["lines"]:
             wanted[line["sku"]] = wanted.get(line["sku"], 0) + line["quantity"]

@@ -58,9 +58,7 @@ async def play(url: str, path: Path = CUT, state: Path | None = None, **changes:
     return await run(plan, path, state, lambda orders: Watch(console, len(orders.invoices)))
 
 
-async def command(
-    *words: str, given: bytes = b"", environ: dict[str, str] | None = None
-) -> tuple[int, str, str]:
+async def command(*words: str, given: bytes = b"", environ: dict[str, str] | None = None) -> tuple[int, str, str]:
     """(status, stdout, stderr) of `gateway` with these words."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -38,9 +38,7 @@ async def test_command_imports_nothing_heavy_before_it_runs() -> None:
     loaded = out.decode().split()
 
     assert "gateway.cli.replay" in loaded
-    assert not {"aiohttp", "gateway.settings", "gateway.app", "redis", "sqlalchemy", "rich.progress"} & set(
-        loaded
-    )
+    assert not {"aiohttp", "gateway.settings", "gateway.app", "redis", "sqlalchemy", "rich.progress"} & set(loaded)
 
 
 async def test_command_version_is_the_package_version() -> None:
@@ -53,9 +51,7 @@ async def test_check_prints_the_configuration_in_force_without_secrets(tmp_path:
     config = tmp_path / "my.toml"
     config.write_text('port = 9999\nredis_url = "redis://user:hush@db:6379/0"\nbootstrap_key = "hush2"\n')
 
-    status, out, _ = await command(
-        "check", "--config", str(config), environ={**CLEAN, "GATEWAY_LOG__LEVEL": "debug"}
-    )
+    status, out, _ = await command("check", "--config", str(config), environ={**CLEAN, "GATEWAY_LOG__LEVEL": "debug"})
 
     assert status == 0
     assert f"port = 9999  # {config}" in out

@@ -18,9 +18,7 @@ from tests.cli.playing import CUT, PLAN, command, orders_file, play
 
 async def cut_off(gateway: FakeGateway, state: Path, **changes: object) -> None:
     """A run whose gateway goes away in the middle, for longer than its patience."""
-    running = asyncio.create_task(
-        play(gateway.url, CUT, state, patience_seconds=0.5, concurrency=4, **changes)
-    )
+    running = asyncio.create_task(play(gateway.url, CUT, state, patience_seconds=0.5, concurrency=4, **changes))
     await gateway.until(lambda: len(gateway.holds) >= 20)
     await gateway.stop()
     with pytest.raises(GaveUp):

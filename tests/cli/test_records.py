@@ -115,9 +115,7 @@ def test_records_long_line_is_told_and_the_next_is_read(form: Format) -> None:
     assert found[2].text == "b"
 
 
-@pytest.mark.parametrize(
-    "length", [LINE_BYTES_MAX - 1, LINE_BYTES_MAX, LINE_BYTES_MAX + 1, LINE_BYTES_MAX + 2]
-)
+@pytest.mark.parametrize("length", [LINE_BYTES_MAX - 1, LINE_BYTES_MAX, LINE_BYTES_MAX + 1, LINE_BYTES_MAX + 2])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
 def test_records_line_limit_is_exact(length: int, end: bytes) -> None:
     """A line of exactly the limit is read whole, one byte more is a fault, whatever its line end."""

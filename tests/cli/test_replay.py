@@ -24,9 +24,7 @@ async def test_replay_of_real_orders_is_exact() -> None:
     assert report.tally.invoices == len(report.orders.invoices) == 69
     assert results["fulfilled"] > 20
     assert results["abandoned"] > 5
-    assert results["returned"] == sum(
-        len(i.adjustments) for i in report.orders.invoices if i.number[0] == "C"
-    )
+    assert results["returned"] == sum(len(i.adjustments) for i in report.orders.invoices if i.number[0] == "C")
     assert results["corrected"] + results["insufficient"] == 5
     assert report.verdict.levels == len(gateway.on_hand)
     assert report.verdict.reservations == results["fulfilled"] + results["abandoned"]
@@ -195,9 +193,7 @@ async def test_replay_command_reports_rows_it_cannot_play(tmp_path: Path) -> Non
     rows = ["1,A,x,1,2010-12-01T08:00:00,1,,UK", "2, A,x,1,2010-12-01T08:00:00,1,,UK"]
     path.write_text("\n".join([HEADER, *rows]) + "\n")
     async with fake_gateway() as gateway:
-        status, out, _ = await command(
-            "replay", str(path), "--url", gateway.url, "--ttl", "1", "--abandon", "0"
-        )
+        status, out, _ = await command("replay", str(path), "--url", gateway.url, "--ttl", "1", "--abandon", "0")
 
     assert status == 1
     assert "line 3: StockCode ' A' begins or ends with a space" in out

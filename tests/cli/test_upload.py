@@ -67,8 +67,7 @@ async def test_upload_large_file_goes_in_parts_and_lines_stay_true(form: Format)
         content = ("\n".join(["sku,location,on_hand", *rows]) + "\n").encode()
     else:
         rows = [
-            json.dumps({"sku": f"S{n}", "location": "main", "on_hand": "x" if n == bad else n})
-            for n in range(count)
+            json.dumps({"sku": f"S{n}", "location": "main", "on_hand": "x" if n == bad else n}) for n in range(count)
         ]
         content = "\n".join(rows).encode()
     progress: list[int] = []
@@ -191,9 +190,7 @@ async def test_import_command_reads_standard_input() -> None:
     """`-` is standard input; without a sequence the time is taken, and told for a repetition."""
     async with fake_gateway() as gateway:
         content = b'{"sku":"A","location":"main","on_hand":1}\n'
-        status, out, _ = await command(
-            "import", "-", "--format", "ndjson", "--url", gateway.url, given=content
-        )
+        status, out, _ = await command("import", "-", "--format", "ndjson", "--url", gateway.url, given=content)
 
     assert status == 0
     assert gateway.on_hand == {"A": 1}

@@ -45,8 +45,10 @@ async def warehouse(
     prefix = f"t{secrets.token_hex(6)}"
     warehouse = await Warehouse.open(link, prefix)
     yield warehouse
-    if not warehouse.is_damaged:
-        await audit(warehouse)
-    if server_id == "given":
-        await warehouse.call("FUNCTION", "DELETE", warehouse.shard.scripts.library)
-        remove_keys(redis_servers.url(server_id), prefix)
+    try:
+        if not warehouse.is_damaged:
+            await audit(warehouse)
+    finally:
+        if server_id == "given":
+            await warehouse.call("FUNCTION", "DELETE", warehouse.shard.scripts.library)
+            remove_keys(redis_servers.url(server_id), prefix)

@@ -132,15 +132,15 @@ class Gateway(Engine):
 
     # What the jobs of a process do, one turn at a time.
 
-    async def flush(self) -> int:
-        """What is in the log is committed and settled, and so is what a dead process left. Returns the number of events."""
-        committed = 0
-        while True:
-            before = self._flusher._checkpoint
-            done = await self._flusher.step()
-            committed += self._flusher._checkpoint - before
-            if not done and self._flusher._scan_cursor is None:
-                return committed
+    async def turn(self) -> int:
+        """One turn of the flusher, which does not rest before it."""
+        self._flusher._rest_until = 0.0
+        return await self._flusher.step()
+
+    async def flush(self) -> None:
+        """What is in the log is committed and settled, and so is what a dead process left."""
+        while await self.turn() or self._flusher._scan_cursor is not None:
+            pass
 
     async def sweep(self) -> int:
         """One turn of the sweeper."""

@@ -92,7 +92,7 @@ class Gateway:
         assert reply.status == 201, reply.raw
         return reply.body
 
-    async def raw(self, *pieces: bytes, pause_s: float = 0.0, is_half_closed: bool = False) -> bytes:
+    async def raw(self, *pieces: bytes, pause_s: float = 0.0) -> bytes:
         """Everything that comes back for these bytes until the gateway closes the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
@@ -100,8 +100,6 @@ class Gateway:
                 writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(pause_s)
-            if is_half_closed:
-                writer.write_eof()
             return await asyncio.wait_for(reader.read(), 5)
         finally:
             writer.close()

@@ -62,7 +62,7 @@ class Books:
     reservations: dict[str, Reservation] = field(default_factory=dict)
     keys: dict[tuple[str, str, str], tuple[str, Any]] = field(default_factory=dict)
     #: Raised by the next calls, one each; None lets a call through.
-    failures: deque[Exception | None] = field(default_factory=deque)
+    failures: deque[BaseException | None] = field(default_factory=deque)
     seen: list[tuple[Any, Call]] = field(default_factory=list)
     is_ready: bool = True
 

@@ -1,0 +1,71 @@
+"""Grouping: the reserves that come at one moment travel in few calls of Redis.
+
+A call that carries many shares its reading of meta, its log entry and its writes of hot levels. A group leaves when it is full or the
+loop's tick is over, whichever is first; a full one leaves at once, so that Redis works on it while the rest of the tick is still being
+read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.domain.errors import GatewayError, HotStoreUnavailable
+from gateway.hot.connection import NotSent
+from gateway.hot.shard import Answer, Shard, Started
+
+GROUP_MAX = (
+    16  # reserves in one call: more save little there (18 to 16 µs each), and nothing overlaps while they are gathered
+)
+
+Waiting = list[tuple[str, "asyncio.Future[Answer]"]]
+
+
+class Grouping:
+    """Gathers the reserves of one shard."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._loop = asyncio.get_running_loop()
+        self._gathered: Waiting = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def reserve(self, text: str) -> asyncio.Future[Answer]:
+        """The answer of one reserve, as its own call would give it. The future raises what `Shard.run` raises."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        gathered = self._gathered
+        gathered.append((text, future))
+        if len(gathered) == 1:
+            self._loop.call_soon(self._leave)
+        elif len(gathered) == GROUP_MAX:
+            self._leave()
+        return future
+
+    def _leave(self) -> None:
+        group, self._gathered = self._gathered, []
+        if not group:
+            return
+        texts = tuple([text for text, _ in group])
+        started: Started | None = None
+        try:
+            started = self._shard.start("group", (), texts)
+            self._shard.link.flush()
+        except (NotSent, GatewayError):
+            pass  # `run` meets the same and knows what to do
+        task = self._loop.create_task(self._finish(group, texts, started))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, group: Waiting, texts: tuple[str, ...], started: Started | None) -> None:
+        try:
+            answer = await self._shard.run("group", (), texts, started=started)
+            for (_, future), result in zip(group, answer.nested(), strict=True):
+                if not future.done():
+                    future.set_result(Answer(result[0], result[1:], answer.now_ms, answer.checkpoint))
+        except GatewayError as problem:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(type(problem)(problem.detail, outcome=problem.outcome))
+        finally:
+            for _, future in group:  # whatever else went wrong, nobody is left waiting
+                if not future.done():
+                    future.set_exception(HotStoreUnavailable("the call broke off", outcome="unknown"))

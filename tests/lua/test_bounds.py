@@ -1,0 +1,97 @@
+"""No call works without bound: what a client can build up, one call on it stays short.
+
+Times are of one call on a machine that does other things as well; the bounds are ten times what a bounded call takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.hot.connection import SocketLink
+from tests.lua.conftest import socket_link
+from tests.lua.warehouse import Call, Warehouse, wish
+from tests.servers import RedisServers
+
+ONE_CALL_S_MAX = 0.15
+
+
+@pytest.fixture
+async def link(redis_servers: RedisServers) -> AsyncIterator[SocketLink]:
+    """Valkey alone: the work is the same everywhere."""
+    link = socket_link(redis_servers.url("valkey"))
+    await link.start()
+    yield link
+    await link.close()
+
+
+@pytest.fixture
+def server_id() -> str:
+    """As above."""
+    return "valkey"
+
+
+async def seconds(warehouse: Warehouse, call: Call) -> tuple[str, float]:
+    """The status of a call and how long it took."""
+    began = time.perf_counter()
+    reply = await warehouse.raw(call)
+    return reply[1], time.perf_counter() - began
+
+
+async def test_due_holds_of_many_lines_are_taken_back_in_short_calls(warehouse: Warehouse) -> None:
+    """64 holds of 1000 lines each, all due: no single call takes them all back; the work is cut by lines."""
+    skus = [f"S{n}" for n in range(1000)]
+    for sku in skus:
+        await warehouse.stock(sku, 64)
+    for _ in range(64):
+        await warehouse.hold(*[wish(sku, 1) for sku in skus], ttl_ms=1000)
+    await warehouse.advance(1000)
+    longest, status = 0.0, "MORE_DUE"
+
+    while status == "MORE_DUE":
+        status, took_s = await seconds(warehouse, warehouse.read_sku("S0"))
+        longest = max(longest, took_s)
+
+    print(f"longest call {longest * 1000:.0f} ms")
+    assert status == "SKUS"
+    assert longest < ONE_CALL_S_MAX
+
+
+async def test_refusal_beside_many_large_holds_is_short(warehouse: Warehouse) -> None:
+    """A reserve of many short lines, beside a hundred large holds at another location, is refused in a short call."""
+    skus = [f"S{n}" for n in range(300)]
+    for sku in skus:
+        await warehouse.stock(sku, 1000, "a")
+        await warehouse.stock(sku, 1, "b")
+    for _ in range(100):
+        await warehouse.hold(*[wish(sku, 1, "a") for sku in skus], ttl_ms=100_000)
+    await warehouse.hold(*[wish(sku, 1, "b") for sku in skus], ttl_ms=200_000)
+
+    status, took_s = await seconds(warehouse, warehouse.reserve(*[wish(sku, 1, "b") for sku in skus]))
+
+    print(f"{took_s * 1000:.0f} ms")
+    assert status == "OUT_OF_STOCK"
+    assert took_s < ONE_CALL_S_MAX
+
+
+async def test_many_holds_due_at_once_never_block_for_long(warehouse: Warehouse) -> None:
+    """10,000 holds of one sku due at the same moment: every sweep stays short, and all come back."""
+    await warehouse.stock("A", 10_000)
+    calls = [warehouse.reserve(wish("A", 1), ttl_ms=1000) for _ in range(10_000)]
+    for at in range(0, len(calls), 500):
+        await warehouse.batch(*calls[at : at + 500])
+    await warehouse.advance(1000)
+    longest, swept = 0.0, 0
+
+    while swept < 10_000:
+        began = time.perf_counter()
+        answer = await warehouse.run(warehouse.expire(500))
+        longest = max(longest, time.perf_counter() - began)
+        assert answer.fields[0] != "0"
+        swept += int(answer.fields[0])
+
+    print(f"longest sweep of 500 holds {longest * 1000:.0f} ms")
+    assert longest < ONE_CALL_S_MAX
+    assert await warehouse.counters("A") == (10_000, 0, 0)

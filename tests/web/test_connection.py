@@ -1,0 +1,331 @@
+"""Connections, spoken to in raw bytes: what is no HTTP, what never ends, and what must not become two requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.web import server
+from gateway.web.connection import Connection
+from gateway.web.direct import DirectConnection, is_known
+from tests.web.conftest import LIMITS, Gateway
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+BODY = b'{"lines":[{"sku":"a","quantity":1}]}'
+POST = b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(params=[DirectConnection, Connection], ids=["direct", "by aiohttp"])
+async def raw(start: Any, request: pytest.FixtureRequest) -> Gateway:
+    """A gateway on either kind of connection: they must not differ."""
+    gateway: Gateway = await start(connection=request.param)
+    gateway.books.put("a", on_hand=100)
+    return gateway
+
+
+def statuses(answer: bytes) -> list[int]:
+    """The statuses of the answers in these bytes."""
+    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+def problem(answer: bytes) -> Any:
+    """The problem that these bytes end with; the connection was closed behind it."""
+    head, _, body = answer.rpartition(b"\r\n\r\n")
+    assert b"Connection: close" in head
+    assert b"Content-Type: application/problem+json" in head
+    return json.loads(body)
+
+
+async def test_requests_are_served_one_after_the_other_on_one_connection(raw: Gateway) -> None:
+    """Keep-alive, pipelining, and a close where the client asks for it."""
+    answer = await raw.raw(GET * 3 + POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY + LAST)
+
+    assert statuses(answer) == [200, 200, 200, 201, 200]
+    assert answer.count(b"Connection: close") == 1
+
+
+async def test_hundreds_of_pipelined_requests_are_all_answered(raw: Gateway) -> None:
+    """The parser stops and goes on as its queue fills and drains."""
+    answer = await raw.raw(GET * 300 + LAST)
+
+    assert statuses(answer) == [200] * 301
+
+
+NO_HTTP = {
+    "garbage": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "words": b"hello world\r\n\r\n",
+    "http 0.9": b"GET /healthz\r\n\r\n",
+    "unknown method": b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "space before colon": b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n",
+    "folded header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+    "NUL in a header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n",
+    "bare CR": b"GET /healthz HTTP/1.1\r\nHost: x\rA: b\r\n\r\n",
+    "length and chunks": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + LAST,
+    "two lengths": POST + b"Content-Length: 36\r\nContent-Length: 5\r\n\r\n" + BODY + LAST,
+    "negative length": POST + b"Content-Length: -1\r\n\r\n" + LAST,
+    "hex length": POST + b"Content-Length: 0x24\r\n\r\n" + BODY + LAST,
+    "signed length": POST + b"Content-Length: +36\r\n\r\n" + BODY + LAST,
+    "chunked twice": POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n" + LAST,
+    "unknown coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + LAST,
+    "chunk size with 0x": POST + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + LAST,
+    "chunk size too large": POST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n" + LAST,
+    "LF only": b"GET /healthz HTTP/1.1\nHost: x\n\n",
+}
+
+
+@pytest.mark.parametrize("name", sorted(NO_HTTP))
+async def test_bytes_that_are_no_http_answer_400_and_close(raw: Gateway, name: str) -> None:
+    """One problem, then the end: nothing behind it is read as a second request."""
+    answer = await raw.raw(NO_HTTP[name])
+
+    assert statuses(answer) == [400]
+    told = problem(answer)
+    assert (told["code"], told["outcome"]) == ("invalid_request", "not_applied")
+    assert raw.books.seen == []
+
+
+async def test_chunk_that_is_broken_after_a_good_one_answers_400_at_once(raw: Gateway) -> None:
+    """The reader of the body does not wait for what cannot come; nothing was applied, nothing is read on."""
+    began = asyncio.get_running_loop().time()
+
+    answer = await raw.raw(
+        POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n" + BODY[:5] + b"\r\n", b"zz\r\n" + LAST, pause_s=0.05
+    )
+
+    assert statuses(answer) == [400]
+    assert problem(answer)["code"] == "malformed_json"
+    assert asyncio.get_running_loop().time() - began < LIMITS.body_timeout_ms / 1000
+    assert raw.books.seen == []
+
+
+async def test_chunks_with_trailers_are_one_request(raw: Gateway) -> None:
+    """What stands in a trailer is not a request of its own."""
+    chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY + b"\r\n0\r\nX: y\r\n\r\n"
+
+    assert statuses(await raw.raw(chunked + LAST)) == [201, 200]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 5_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A" * 5_000 + b": b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"".join(b"A%d: b\r\n" % number for number in range(60)) + b"\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+        + b"".join(b"A%d: %b\r\n" % (n, b"c" * 300) for n in range(20))
+        + b"\r\n",
+    ],
+    ids=["line", "value", "name", "count", "sum"],
+)
+async def test_head_over_its_bounds_answers_431(raw: Gateway, head: bytes) -> None:
+    """A long line, a long field, many fields, or all of them together."""
+    answer = await raw.raw(head + LAST)
+
+    assert statuses(answer)[0] == 431
+    assert b'"code":"headers_too_large"' in answer
+
+
+async def test_head_that_grows_for_ever_answers_431_and_closes(raw: Gateway) -> None:
+    """A head in pieces is bounded while it comes."""
+    pieces = [b"GET /healthz HTTP/1.1\r\n"] + [b"A: %b\r\n" % (b"b" * 250)] * (LIMITS.header_bytes_max // 255)
+    assert sum(map(len, pieces)) > LIMITS.header_bytes_max > sum(map(len, pieces[:-1]))
+
+    answer = await raw.raw(*pieces, pause_s=0.001)
+
+    assert statuses(answer) == [431]
+
+
+async def test_head_that_stops_coming_answers_408_and_closes(raw: Gateway) -> None:
+    """Nobody holds a connection with half a head."""
+    answer = await raw.raw(b"GET /healthz HTTP/1.1\r\nHost:")
+
+    assert statuses(answer) == [408]
+    assert problem(answer)["code"] == "request_timeout"
+
+
+async def test_head_in_slow_pieces_is_served_while_it_is_in_time(raw: Gateway) -> None:
+    """The time of a head begins with its first byte, on every request of a connection anew."""
+    pieces = [GET[:9], GET[9:], GET[:9], GET[9:], LAST[:9], LAST[9:]]
+
+    answer = await raw.raw(*pieces, pause_s=LIMITS.header_timeout_ms / 1000 / 3)
+
+    assert statuses(answer) == [200, 200, 200]
+
+
+async def test_body_that_stops_coming_answers_408_and_closes(raw: Gateway) -> None:
+    """Nobody holds a request with half a body, and nothing was applied."""
+    answer = await raw.raw(POST + b"Content-Length: 100\r\n\r\n" + BODY)
+
+    assert statuses(answer) == [408]
+    assert problem(answer)["outcome"] == "not_applied"
+    assert raw.books.seen == []
+
+
+async def test_client_that_leaves_within_its_body_leaves_nothing_behind(raw: Gateway) -> None:
+    """No request stays in flight, and nothing is logged as a fault of ours."""
+    with structlog.testing.capture_logs() as lines:
+        _, writer = await asyncio.open_connection("127.0.0.1", raw.port)
+        writer.write(POST + b"Content-Length: 100\r\n\r\n" + BODY)
+        await writer.drain()
+        async with asyncio.timeout(5):
+            while raw.site.requests_in_flight == 0:  # noqa: ASYNC110  # nothing in the gateway tells this
+                await asyncio.sleep(0)
+            writer.close()
+            while raw.site.requests_in_flight:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0)
+
+    assert lines == []
+    assert raw.books.seen == []
+
+
+async def test_rest_of_a_refused_body_is_dropped_and_the_next_request_served(raw: Gateway) -> None:
+    """A 413 is told at once; the connection lives if the rest comes in time."""
+    size = LIMITS.body_bytes_max * 3
+    head = POST + b"Content-Length: %d\r\n\r\n" % size
+
+    answer = await raw.raw(head, b"x" * size, LAST, pause_s=0.02)
+
+    assert statuses(answer) == [413, 200]
+
+
+async def test_rest_of_a_refused_body_that_never_comes_closes_the_connection(raw: Gateway) -> None:
+    """It is waited for as long as a body may take."""
+    answer = await raw.raw(POST + b"Content-Length: 999999999\r\n\r\n")
+
+    assert statuses(answer) == [413]
+
+
+async def test_client_that_expects_to_be_asked_for_its_body_is(raw: Gateway) -> None:
+    """`100 Continue` where the body is wanted, the refusal alone where it is not."""
+    expecting = POST + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+    wanted = await raw.raw(expecting % len(BODY), BODY, pause_s=0.05)
+    unwanted = await raw.raw(expecting % 999_999_999)
+
+    assert statuses(wanted) == [100, 201]
+    assert statuses(unwanted) == [413]
+
+
+async def test_http_1_0_is_answered_and_closed_unless_asked_otherwise(raw: Gateway) -> None:
+    """Old clients get what they expect."""
+    once = await raw.raw(b"GET /healthz HTTP/1.0\r\n\r\n")
+    kept = await raw.raw(b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + b"GET /healthz HTTP/1.0\r\n\r\n")
+
+    assert statuses(once) == [200]
+    assert statuses(kept) == [200, 200]
+    assert b"Connection: keep-alive" in kept
+
+
+@pytest.mark.parametrize("target", [b"http://elsewhere/healthz", b"https://x:1/healthz?a=b"])
+async def test_absolute_target_is_served_by_its_path(raw: Gateway, target: bytes) -> None:
+    """A proxy's form of the target names the same resource."""
+    answer = await raw.raw(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert statuses(answer) == [200]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"OPTIONS * HTTP/1.1",
+        b"CONNECT x:443 HTTP/1.1",
+        b"GET http:// HTTP/1.1",
+        b"GET /" + b"://" * 1_300 + b" HTTP/1.1",
+    ],
+)
+async def test_other_targets_are_refused(raw: Gateway, line: bytes) -> None:
+    """No target is a fault of ours."""
+    answer = await raw.raw(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert statuses(answer)[0] in (400, 404)
+
+
+async def test_upgrade_is_not_accepted_and_the_connection_closed(raw: Gateway) -> None:
+    """What comes behind an upgrade is no request."""
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    head += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+    answer = await raw.raw(head + b"\x81\x05hello", pause_s=0.05)
+
+    assert statuses(answer)[0] == 200
+    assert set(statuses(answer)) <= {200, 400}
+
+
+async def test_client_that_does_not_read_is_cut(start: Any) -> None:
+    """An answer waits for room for its time, then the connection ends and its memory is free."""
+    gateway: Gateway = await start()
+    gateway.site.limits = type(LIMITS)(write_timeout_ms=100)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1_024)
+
+    writer.write(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 12)
+    await writer.drain()
+    assert gateway.runner.server is not None
+    async with asyncio.timeout(10):
+        while not gateway.runner.server.connections:  # noqa: ASYNC110  # nothing in aiohttp tells this
+            await asyncio.sleep(0.01)
+        while gateway.runner.server.connections:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+
+    writer.close()
+    assert not reader.at_eof()
+
+
+async def test_drain_lets_requests_in_flight_end(start: Any) -> None:
+    """A stop finishes what was begun and then closes."""
+    gateway: Gateway = await start()
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Any:
+        begun.set()
+        await gate.wait()
+        return {"version": 9}
+
+    answered = gateway.site.services.operations.readiness
+
+    async def readiness() -> Any:
+        await slow()
+        return await answered()
+
+    gateway.operations.readiness = readiness  # type: ignore[method-assign]
+    asked = asyncio.ensure_future(gateway.ask("GET", "/readyz"))
+    await begun.wait()
+    stopping = asyncio.ensure_future(gateway.runner.cleanup())
+    await asyncio.sleep(0.05)
+    gate.set()
+
+    assert (await asked).status == 200
+    await stopping
+
+
+async def test_idle_connection_is_closed_after_its_time(start: Any) -> None:
+    """An idle client does not hold a connection for ever."""
+    gateway: Gateway = await start(limits=type(LIMITS)(keepalive_timeout_ms=100))
+
+    assert statuses(await gateway.raw(GET)) == [200]
+    assert await gateway.raw() == b""
+
+
+def test_direct_connections_serve_where_aiohttp_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed release is known; with another one aiohttp's own loop serves, and it is told."""
+    assert is_known()
+    monkeypatch.setattr("aiohttp.__version__", "3.99.0")
+    assert not is_known()
+
+
+async def test_unknown_aiohttp_is_served_by_its_own_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower, never wrong."""
+    monkeypatch.setattr(server, "is_known", lambda: False)
+
+    with structlog.testing.capture_logs() as lines:
+        made = server.Server(None, LIMITS, None, lambda: "r")  # type: ignore[arg-type]
+
+    assert type(made()) is Connection
+    assert [line["event"] for line in lines] == ["aiohttp_not_known"]

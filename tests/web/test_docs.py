@@ -1,0 +1,55 @@
+"""The pages: everything comes from the gateway, and no script stands within a page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.web.docs import ASSETS
+from gateway.web.problems import STATUS_OF_CODE
+from tests.web.conftest import Gateway
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/errors"])
+async def test_page_loads_nothing_from_elsewhere(gateway: Gateway, path: str) -> None:
+    """Only assets of ours, no inline script, a policy that holds the browser to it."""
+    reply = await gateway.ask("GET", path)
+
+    page = reply.raw.decode()
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    policy = dict(part.strip().split(" ", 1) for part in reply.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert not re.search(r"<script(?![^>]*\ssrc=)", page)
+    assert not re.search(r"\son[a-z]+=", page)
+    for link in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert link.startswith(("/docs/", "/openapi.json", "data:"))
+        if link.startswith("/"):
+            assert (await gateway.ask("GET", link)).status == 200
+
+
+@pytest.mark.parametrize("name", sorted(ASSETS))
+async def test_asset_is_served_with_its_type(gateway: Gateway, name: str) -> None:
+    """Whole, typed, and kept by browsers for a while."""
+    reply = await gateway.ask("GET", f"/docs/{name}")
+
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == ASSETS[name]
+    assert reply.headers["Cache-Control"] == "public, max-age=3600"
+    assert len(reply.raw) > 100
+
+
+@pytest.mark.parametrize("name", ["..%2Froutes.py", "%2e%2e%2fsite.py", "README.md", "swagger-ui.LICENSE", "x" * 500])
+async def test_other_files_are_not_served(gateway: Gateway, name: str) -> None:
+    """Only the named assets, whatever stands in the folder."""
+    reply = await gateway.ask("GET", f"/docs/{name}")
+
+    assert (reply.status, reply.body["code"]) == (404, "not_found")
+
+
+async def test_every_error_code_has_its_anchor(gateway: Gateway) -> None:
+    """`type` of every problem leads somewhere."""
+    page = (await gateway.ask("GET", "/docs/errors")).raw.decode()
+
+    assert sorted(re.findall(r'<tr id="([a-z_]+)"', page)) == sorted(STATUS_OF_CODE)

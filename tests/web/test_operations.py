@@ -1,0 +1,118 @@
+"""Health, readiness, metrics and administration."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.errors import FieldError
+from gateway.web.shapes import Conservation, Health, Readiness
+from tests.web.conftest import Gateway
+
+
+async def test_healthz_answers_200_and_asks_nobody(gateway: Gateway) -> None:
+    """It lives while the process lives, whatever its stores do."""
+    gateway.books.is_ready = False
+
+    reply = await gateway.ask("GET", "/healthz?probe=1")
+
+    assert reply.status == 200
+    Health.model_validate(reply.body)
+
+
+async def test_readyz_answers_200_with_checks_and_warnings(gateway: Gateway) -> None:
+    """What is unwise but safe stays a warning."""
+    reply = await gateway.ask("GET", "/readyz")
+
+    assert (reply.status, reply.body["status"]) == (200, "ready")
+    assert reply.body["checks"]["redis"] == {"ok": True, "warnings": ["no replica"]}
+    Readiness.model_validate(reply.body)
+
+
+async def test_readyz_answers_503_when_a_check_fails(gateway: Gateway) -> None:
+    """503 with what is wrong."""
+    gateway.books.is_ready = False
+
+    reply = await gateway.ask("GET", "/readyz")
+
+    assert (reply.status, reply.body["status"], reply.body["checks"]["redis"]["ok"]) == (503, "not_ready", False)
+
+
+async def test_readyz_answers_503_while_draining_and_work_goes_on(gateway: Gateway) -> None:
+    """Load balancers send no more; what still comes is answered, and its connection closed."""
+    gateway.runner.drain()
+
+    ready, work = await gateway.ask("GET", "/readyz"), await gateway.ask("GET", "/v1/stock/a")
+
+    assert (ready.status, ready.body["status"]) == (503, "draining")
+    assert (work.status, work.headers["Connection"]) == (200, "close")
+
+
+async def test_metrics_count_requests_by_route_and_refusals_by_code(gateway: Gateway) -> None:
+    """Prometheus text; routes are templates, no name of a client is a label."""
+    await gateway.ask("GET", "/v1/stock/some-hostile-name")
+    await gateway.ask("GET", "/some-hostile-path")
+
+    reply = await gateway.ask("GET", "/metrics")
+
+    text = reply.raw.decode()
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert 'gateway_requests_total{method="GET",route="/v1/stock/{sku}",status="4xx"}' in text
+    assert 'gateway_requests_total{method="any",route="unmatched",status="4xx"}' in text
+    assert 'gateway_refusals_total{code="sku_not_found"}' in text
+    assert "hostile" not in text
+
+
+async def test_policy_answers_what_is_in_force(gateway: Gateway) -> None:
+    """The operations' own words, as JSON."""
+    reply = await gateway.ask("GET", "/v1/admin/policy")
+
+    assert (reply.status, reply.body) == (200, gateway.operations.policy())
+
+
+@pytest.mark.parametrize("body", [None, {}])
+async def test_reload_answers_the_new_policy(gateway: Gateway, body: object) -> None:
+    """With an empty body or none."""
+    reply = await gateway.post("/v1/admin/reload", body)
+
+    assert (reply.status, reply.body["version"]) == (200, 2)
+
+
+async def test_reload_of_a_wrong_configuration_answers_422_with_its_errors(gateway: Gateway) -> None:
+    """Every wrong key is named; the old policy stays."""
+    gateway.operations.invalid = [
+        FieldError("tiers.cart.ttl_seconds", "must be at least 1"),
+        FieldError("hot.x", "unknown"),
+    ]
+
+    reply = await gateway.post("/v1/admin/reload")
+
+    assert (reply.status, reply.fields) == (422, ["hot.x", "tiers.cart.ttl_seconds"])
+
+
+async def test_conservation_answers_what_was_checked(gateway: Gateway) -> None:
+    """Counts and violations."""
+    reply = await gateway.ask("GET", "/v1/admin/conservation")
+
+    assert reply.status == 200
+    assert reply.body["checked"] == {"levels": 2}
+    assert reply.body["violations"][0]["law"] == "held"
+    Conservation.model_validate(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/admin/policy"), ("POST", "/v1/admin/reload"), ("GET", "/v1/admin/conservation")],
+)
+async def test_administration_refuses_unknown_parameters(gateway: Gateway, method: str, path: str) -> None:
+    """Unknown query parameters are named everywhere under /v1."""
+    reply = await gateway.ask(method, f"{path}?shop=a")
+
+    assert (reply.status, reply.fields) == (422, ["shop"])
+
+
+async def test_reload_refuses_unknown_fields(gateway: Gateway) -> None:
+    """A typo does not pass silently."""
+    reply = await gateway.post("/v1/admin/reload", {"dry_run": True})
+
+    assert (reply.status, reply.fields) == (422, ["dry_run"])
