@@ -3,7 +3,7 @@
 #   make PYTHON=python3.12 setup     another interpreter
 #   make WORKERS=4 test              more processes for the tests
 #   make ARGS="-k leash" test        any options of pytest
-#   make ONLY=hot-sku bench          one measurement
+#   make ONLY=hot bench          one measurement
 
 PYTHON  ?= python3
 WORKERS ?= 2

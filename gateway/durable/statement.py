@@ -70,6 +70,8 @@ class IsAmong(ColumnElement[bool]):
 
     inherit_cache = False
     type = Boolean()
+    # Else SQLAlchemy writes `… = 1` behind it on SQLite, which hides the index from the planner.
+    _is_implicitly_boolean = True
 
     def __init__(self, column: Column[Any], name: str) -> None:
         self.column = column

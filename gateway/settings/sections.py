@@ -137,7 +137,7 @@ class FlushSettings(Section):
     batch_max: int = Field(2_000, ge=1, le=10_000)
     linger_ms_max: int = Field(20, ge=0, le=1_000)
     backlog_max: int = Field(1_000_000, ge=1, le=100_000_000)
-    lag_ms_max: int = Field(1_000, ge=0, le=60_000)
+    lag_ms_max: int = Field(2_000, ge=0, le=60_000)
     poll_ms: int = Field(50, ge=1, le=1_000)
 
 

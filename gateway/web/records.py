@@ -63,18 +63,17 @@ class Records:
         return Record(self._number, raw.removesuffix(b"\r"), error)
 
     def _line(self, line: bytes) -> Iterator[Record]:
-        if not self._open and len(line) > self._bytes_max:
+        if self._open and self._open_bytes + 1 + len(line) > self._bytes_max:
+            yield from self._give_up()
+        if len(line) > self._bytes_max:
             yield self._told(b"", TOO_LONG.format(bytes_max=self._bytes_max))
-        elif not self._has_quotes or not _is_open(line, is_quoted=bool(self._open)):
-            if self._open:
-                line = b"\n".join((*self._open, line))
-                self._open = []
-            yield self._told(line)
-        else:
-            self._open_bytes = self._open_bytes + len(line) + 1 if self._open else len(line)
+        elif self._has_quotes and _is_open(line, is_quoted=bool(self._open)):
+            self._open_bytes = self._open_bytes + 1 + len(line) if self._open else len(line)
             self._open.append(line)
-            if self._open_bytes > self._bytes_max:
-                yield from self._give_up()
+        else:
+            whole = b"\n".join((*self._open, line)) if self._open else line
+            self._open = []
+            yield self._told(whole)
 
     def _give_up(self) -> Iterator[Record]:
         """The open record will not close: its first line is at fault, the others are records of their own."""

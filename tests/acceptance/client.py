@@ -58,7 +58,7 @@ class Client:
             sent.setdefault("Content-Type", content_type)
         if key is not None:
             sent["Idempotency-Key"] = key
-        if self.shop is not None and path.startswith("/v1/"):
+        if self.shop is not None and path.startswith("/v1/") and not path.startswith("/v1/admin/"):
             query.setdefault("shop", self.shop)
         url = self.address + path
         if query:

@@ -20,9 +20,7 @@ async def ledger_at() -> AsyncIterator[LedgerMaker]:
     made: list[Ledger] = []
 
     async def make(url: str, *, statement_timeout_ms: int = 10_000, pool_size: int = 4) -> Ledger:
-        ledger = ledger_for(
-            url, pool_size=pool_size, pool_timeout_ms=5_000, statement_timeout_ms=statement_timeout_ms
-        )
+        ledger = ledger_for(url, pool_size=pool_size, pool_timeout_ms=5_000, statement_timeout_ms=statement_timeout_ms)
         made.append(ledger)
         await ledger.open()
         await ledger.prepare("auto")

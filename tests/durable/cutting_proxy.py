@@ -19,15 +19,24 @@ Cut = Literal["never", "before", "after", "silence"]
 class CuttingProxy:
     """Passes bytes on until a COMMIT comes by, then does as `cut` says."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, url: str) -> None:
         self.cut: Cut = "never"
         self.cuts = 0
-        self._server = (host, port)
+        self.lead_to(url)
         self._writers: set[asyncio.StreamWriter] = set()
+
+    def lead_to(self, url: str) -> None:
+        """New connections go to the server of this URL."""
+        parts = urlsplit(url)
+        self._server = (str(parts.hostname), int(parts.port or 5432))
 
     async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it or it is cut."""
-        server, forth = await asyncio.open_connection(*self._server)
+        try:
+            server, forth = await asyncio.open_connection(*self._server)
+        except OSError:
+            back.close()
+            return
         self._writers |= {forth, back}
         is_silent = asyncio.Event()
         try:
@@ -43,9 +52,7 @@ class CuttingProxy:
         for writer in self._writers:
             writer.close()
 
-    async def _forth(
-        self, client: asyncio.StreamReader, forth: asyncio.StreamWriter, is_silent: asyncio.Event
-    ) -> None:
+    async def _forth(self, client: asyncio.StreamReader, forth: asyncio.StreamWriter, is_silent: asyncio.Event) -> None:
         while chunk := await client.read(65_536):
             if _COMMIT in chunk and self.cut != "never":
                 self.cuts += 1
@@ -56,9 +63,7 @@ class CuttingProxy:
             await forth.drain()
         forth.write_eof()
 
-    async def _back(
-        self, server: asyncio.StreamReader, back: asyncio.StreamWriter, is_silent: asyncio.Event
-    ) -> None:
+    async def _back(self, server: asyncio.StreamReader, back: asyncio.StreamWriter, is_silent: asyncio.Event) -> None:
         while chunk := await server.read(65_536):
             if is_silent.is_set():
                 if self.cut == "after":
@@ -73,7 +78,7 @@ class CuttingProxy:
 async def cutting_proxy(url: str) -> AsyncIterator[tuple[CuttingProxy, str]]:
     """A proxy before the server of a URL, and the URL that leads through it."""
     parts = urlsplit(url)
-    proxy = CuttingProxy(str(parts.hostname), int(parts.port or 5432))
+    proxy = CuttingProxy(url)
     listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     login = parts.netloc.rpartition("@")[0]

@@ -3,60 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from gateway.durable import migration
 from gateway.durable.ledger import Ledger, LedgerUnavailable, SchemaMismatch
 from gateway.durable.stores import ledger_for
 from gateway.embedded import PrivatePostgres
 from tests.contract.batches import Hold, add, level_row, opened
 from tests.contract.sql import run_sql
 from tests.durable.conftest import LedgerMaker
-
-
-@contextmanager
-def standby_of(server: PrivatePostgres, folder: Path) -> Iterator[str]:
-    """A copy of a stopped server's cluster, running as a hot standby without a primary; yields its URL."""
-    bin_folder = next(server.folder.glob("**/bin/pg_ctl"), None) or _installed(server)
-    cluster = folder / "standby"
-    shutil.copytree(server.folder / "cluster", cluster)
-    (cluster / "standby.signal").touch()
-    (cluster / "postmaster.pid").unlink(missing_ok=True)
-    user = (server.folder / "cluster").stat()
-    for path in [cluster, *cluster.rglob("*")]:
-        os.chown(path, user.st_uid, user.st_gid)
-    socket_folder = folder / "s"
-    socket_folder.mkdir()
-    os.chown(socket_folder, user.st_uid, user.st_gid)
-    options = f"-c listen_addresses= -c unix_socket_directories={socket_folder} -c port=5432"
-    command = [str(bin_folder), "-D", str(cluster), "-w", "-l", str(cluster / "log"), "-o", options]
-    identity = {"user": user.st_uid, "group": user.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    environment = {**os.environ, "LC_ALL": "C"}
-    subprocess.run([*command, "start"], check=True, env=environment, cwd=cluster, capture_output=True, **identity)
-    try:
-        password = server.url.partition(":")[2].partition(":")[2].partition("@")[0]
-        yield f"postgresql://postgres:{password}@/gateway?host={socket_folder}"
-    finally:
-        subprocess.run(
-            [*command[:3], "-m", "immediate", "stop"],
-            check=True,
-            env=environment,
-            cwd=cluster,
-            capture_output=True,
-            **identity,
-        )
-
-
-def _installed(server: PrivatePostgres) -> Path:
-    from gateway.embedded.binaries import find_postgres
-
-    return find_postgres(server.source) / "pg_ctl"
+from tests.durable.standby import standby_of
 
 
 async def test_open_a_standby_is_refused(own_postgres: PrivatePostgres, short_path: Path) -> None:
@@ -106,19 +65,15 @@ async def test_prepare_a_database_of_another_encoding_is_refused(postgres_url: s
 
 async def test_prepare_waits_for_another_gateway_that_migrates(ledger_at: LedgerMaker, postgres_url: str) -> None:
     """While somebody holds the turn nothing is made; when the turn is free, it is."""
-    import asyncpg
-
-    from gateway.durable.migration import _ADVISORY_KEY
-
     other = await asyncpg.connect(postgres_url)
-    await other.execute(f"SELECT pg_advisory_lock({_ADVISORY_KEY})")
+    await other.execute(f"SELECT pg_advisory_lock({migration._ADVISORY_KEY})")
 
-    preparing = asyncio.create_task(ledger_at(postgres_url))
+    preparing = asyncio.ensure_future(ledger_at(postgres_url))
     done, _ = await asyncio.wait([preparing], timeout=0.4)
     assert not done
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
     assert await run_sql(postgres_url, tables) == [(0,)]
-    await other.execute(f"SELECT pg_advisory_unlock({_ADVISORY_KEY})")
+    await other.execute(f"SELECT pg_advisory_unlock({migration._ADVISORY_KEY})")
     await other.close()
 
     await (await preparing).ping()

@@ -19,7 +19,7 @@ from gateway.durable.sqlite import SqliteDatabase
 from gateway.durable.sqlite_errors import translated_commit
 from gateway.durable.statement import Statement
 from gateway.durable.stores import ledger_for
-from tests.contract.batches import Hold, Log, add, level_row, opened, stored
+from tests.contract.batches import Hold, Log, add, opened, stored
 from tests.contract.sql import run_sql
 from tests.durable.conftest import LedgerMaker
 
@@ -53,17 +53,13 @@ async def test_append_while_another_process_writes_gives_up_in_time(sqlite_ledge
 
 async def test_append_to_a_full_disk_is_unavailable_and_whole_afterwards(tmp_path: Path) -> None:
     """No room for a batch: nothing of it is there, reading works, and with room it is stored."""
-    database = SqliteDatabase(
-        tmp_path / "gateway.db", pool_size=2, pool_timeout_ms=1_000, statement_timeout_ms=1_000
-    )
+    database = SqliteDatabase(tmp_path / "gateway.db", pool_size=2, pool_timeout_ms=1_000, statement_timeout_ms=1_000)
     await database.open()
     await database.migrate("auto")
     async with database.writing() as connection:
         for number in range(2):
             await connection.execute(
-                Statement(
-                    text(f"INSERT INTO shards VALUES ({number}, 1, 1, 'open', '', 0, 0, '{'0' * 40}', 0)")
-                )
+                Statement(text(f"INSERT INTO shards VALUES ({number}, 1, 1, 'open', '', 0, 0, '{'0' * 40}', 0)"))
             )
     batch = add(Log().next(500), *(Hold(created_seq=seq, seq=seq) for seq in range(1, 501)))
     # The limit is the writer's own, and gone with the connection that met it.
@@ -92,7 +88,9 @@ async def test_append_to_a_read_only_file_is_unavailable(sqlite_url: str, ledger
     await stored(ledger, log)
 
 
-@pytest.mark.parametrize("content", [b"this is no database, whatever its name says" * 100, b"SQLite format 3\0" + b"\xff" * 8000])
+@pytest.mark.parametrize(
+    "content", [b"this is no database, whatever its name says" * 100, b"SQLite format 3\0" + b"\xff" * 8000]
+)
 async def test_open_a_file_that_is_no_database_is_an_alarm(sqlite_url: str, content: bytes) -> None:
     """Somebody else's file, or a damaged one, is left as it is."""
     file_of(sqlite_url).write_bytes(content)
@@ -134,10 +132,8 @@ async def test_reader_cannot_write(sqlite_ledger: Ledger) -> None:
 async def test_query_that_takes_too_long_is_interrupted(sqlite_url: str, ledger_at: LedgerMaker) -> None:
     """A runaway query ends at the statement timeout, and its connection with it; the next one works."""
     ledger = await ledger_at(sqlite_url, statement_timeout_ms=100, pool_size=1)
-    database = ledger._database
-    endless = Statement(
-        text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
-    )
+    database = ledger._database  # type: ignore[attr-defined]
+    endless = Statement(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"))
 
     async def run() -> None:
         async with database.reading() as connection:
@@ -152,7 +148,7 @@ async def test_query_that_takes_too_long_is_interrupted(sqlite_url: str, ledger_
 async def test_cancelled_query_does_not_hold_its_connection(sqlite_url: str, ledger_at: LedgerMaker) -> None:
     """A reader that goes away gives its place to the next one at once, though its query had not ended."""
     ledger = await ledger_at(sqlite_url, statement_timeout_ms=2_000, pool_size=1)
-    database = ledger._database
+    database = ledger._database  # type: ignore[attr-defined]
     slow = Statement(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"))
 
     async def run() -> None:
@@ -169,9 +165,7 @@ async def test_cancelled_query_does_not_hold_its_connection(sqlite_url: str, led
 
 async def test_open_by_many_at_once_makes_one_file(sqlite_url: str) -> None:
     """Processes that switch a new file to a write-ahead log at the same moment wait for each other."""
-    ledgers = [
-        ledger_for(sqlite_url, pool_size=1, pool_timeout_ms=1_000, statement_timeout_ms=1_000) for _ in range(8)
-    ]
+    ledgers = [ledger_for(sqlite_url, pool_size=1, pool_timeout_ms=1_000, statement_timeout_ms=1_000) for _ in range(8)]
 
     await asyncio.gather(*(ledger.open() for ledger in ledgers))
 
@@ -196,7 +190,7 @@ def test_failing_disk_at_commit_is_unknown() -> None:
 KILLED = """
 import asyncio, sys
 from gateway.durable.stores import ledger_for
-from tests.contract.batches import Hold, add, level_row, opened
+from tests.contract.batches import Hold, add, opened
 
 async def main():
     ledger = ledger_for(sys.argv[1], pool_size=1, pool_timeout_ms=5000, statement_timeout_ms=5000)
@@ -213,16 +207,19 @@ asyncio.run(main())
 """
 
 
-async def test_killed_process_loses_nothing_that_was_answered(sqlite_url: str, ledger_at: LedgerMaker) -> None:
-    """After kill -9 in the middle of appends: every answered batch is there, whole, without a gap."""
+def last_answer_of_a_killed_process(url: str) -> int:
+    """Another process appends batch after batch and is killed; returns the last seq it was answered for."""
     root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, sqlite_url], stdout=subprocess.PIPE, cwd=root, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", KILLED, url], stdout=subprocess.PIPE, cwd=root, text=True) as process:
         assert process.stdout is not None
         answered = [int(process.stdout.readline()) for _ in range(25)][-1]
         process.send_signal(signal.SIGKILL)
-        answered = max([answered, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        return max([answered, *(int(line) for line in process.stdout if line.endswith("\n"))])
+
+
+async def test_killed_process_loses_nothing_that_was_answered(sqlite_url: str, ledger_at: LedgerMaker) -> None:
+    """After kill -9 in the middle of appends: every answered batch is there, whole, without a gap."""
+    answered = await asyncio.to_thread(last_answer_of_a_killed_process, sqlite_url)
 
     ledger = await ledger_at(sqlite_url)
 

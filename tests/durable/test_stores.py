@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.durable import stores
+from gateway.durable.stored import StoredLedger
 from gateway.durable.stores import ledger_for
 
 
@@ -55,4 +56,6 @@ def test_ledger_for_postgres_without_its_driver_names_the_extra(monkeypatch: pyt
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "PostgreSQL"])
 def test_ledger_for_postgres_connects_to_nothing_yet(scheme: str) -> None:
     """Either scheme is taken; only `open` looks for the server."""
-    assert ledger_for(f"{scheme}://127.0.0.1:1/none", pool_size=1, pool_timeout_ms=1, statement_timeout_ms=1)
+    ledger = ledger_for(f"{scheme}://127.0.0.1:1/none", pool_size=1, pool_timeout_ms=1, statement_timeout_ms=1)
+
+    assert isinstance(ledger, StoredLedger)

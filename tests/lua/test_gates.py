@@ -10,7 +10,7 @@ from tests.lua.warehouse import DAY_MS, START_MS, Call, Warehouse, wish
 
 SPARE = 100_000
 GATED = (
-    "reserve", "extend", "confirm", "fulfil", "release", "batch", "put", "adjust", "pause",
+    "reserve", "group", "extend", "confirm", "fulfil", "release", "batch", "put", "adjust", "pause",
     "read_sku", "read_reservation", "expire", "settle",
 )  # fmt: skip
 NEW_WORK = ("reserve", "extend", "put", "adjust", "pause")
@@ -40,6 +40,7 @@ async def call_of(warehouse: Warehouse, script: str) -> Call:
         "settle": Call("settle", (), ("3", "1000", "1000", "1000", "s:main/A", f"r:{sold.id.random_part}")),
     }
     calls["batch"] = warehouse.as_batch(calls["reserve"], calls["release"])
+    calls["group"] = warehouse.as_group(calls["reserve"], warehouse.reserve(wish("B", 1)))
     await warehouse.remember()  # settle may drop what the audit wants to see
     return calls[script]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.domain.command import Adjust, Confirm, Extend, Fulfil, Pause, PutLevel, Release, Reserve, Wish
 from gateway.domain.event import GENESIS, Event
-from gateway.domain.identifier import ReservationId, mint_random_part
+from gateway.domain.identifier import ReservationId, fingerprint, mint_random_part
 from gateway.domain.policy import Policy, Tier
 from gateway.domain.reservation import Reservation, parse_reservation
 from gateway.domain.stock import Level, Sku
@@ -133,6 +133,11 @@ class Warehouse:
         """The calls as one call."""
         return Call("batch", (), tuple(call.text for call in calls))
 
+    @staticmethod
+    def as_group(*calls: Call) -> Call:
+        """The reserves as one call of several callers."""
+        return Call("group", (), tuple(call.text for call in calls))
+
     # What a test may ask for; each is a call that has not run yet.
 
     def reserve(
@@ -222,7 +227,7 @@ class Warehouse:
         command = PutLevel(
             sku, location, source, sequence, on_hand, deduction, safety_stock, tuple(map(str, reflects)), if_match
         )
-        content = content or f"{hash((on_hand, deduction, safety_stock, tuple(reflects))) & 0xFFFFFFFF:08x}"
+        content = content or content_digest(on_hand, deduction, safety_stock, tuple(reflects))
         text = operations.put_text(command, shop=shop, actor=ACTOR, content=content, reflects=reflects)
         return Call("put", (self.keys.sku(shop, sku),), (text,))
 
@@ -374,6 +379,11 @@ class Warehouse:
         if kind == "stream":
             return await self.call("XRANGE", key, "-", "+")
         return kind
+
+
+def content_digest(*told: object) -> str:
+    """What tells one message from another, the same in every run."""
+    return fingerprint(repr(told).encode())
 
 
 def told(answer: Answer) -> Reservation:

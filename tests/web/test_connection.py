@@ -313,6 +313,15 @@ async def test_idle_connection_is_closed_after_its_time(start: Any) -> None:
     assert await gateway.raw() == b""
 
 
+async def test_time_of_an_idle_connection_begins_anew_with_each_request(start: Any) -> None:
+    """A connection in use outlives the time of an idle one."""
+    gateway: Gateway = await start(limits=type(LIMITS)(keepalive_timeout_ms=300))
+
+    answer = await gateway.raw(GET, GET, GET, GET, pause_s=0.15)
+
+    assert statuses(answer) == [200, 200, 200, 200]
+
+
 def test_direct_connections_serve_where_aiohttp_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The installed release is known; with another one aiohttp's own loop serves, and it is told."""
     assert is_known()
