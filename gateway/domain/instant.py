@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from typing import Final
 
+SECONDS_MAX: Final = 4096  # seconds whose text is remembered
 
-@lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
+_seconds: dict[int, str] = {}
+_MILLISECONDS: Final = [f"{ms:03d}Z" for ms in range(1000)]
 
 
 def rfc3339(at_ms: int) -> str:
     """The instant as `2026-11-21T10:00:00.000Z`."""
-    return f"{_second(at_ms // 1000)}{at_ms % 1000:03d}Z"
+    second = at_ms // 1000
+    text = _seconds.get(second)
+    if text is None:
+        if len(_seconds) >= SECONDS_MAX:
+            _seconds.clear()
+        text = _seconds[second] = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+    return text + _MILLISECONDS[at_ms % 1000]
 
 
 def rfc3339_or_none(at_ms: int | None) -> str | None:

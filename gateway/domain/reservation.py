@@ -98,12 +98,27 @@ class Reservation:
 
 def parse_reservation(shard: int, random_part: str, text: str) -> Reservation:
     """The reservation a script, the log or the durable store tells as text."""
-    head, *rows = text.split("\n")
-    (letter, deadline, epoch, seq, created_epoch, created_seq, created, confirmed, ended, *words) = head.split("\t")
-    shop, tier, reference, customer, channel, request = words
+    rows = text.split("\n")
+    (
+        letter,
+        deadline,
+        epoch,
+        seq,
+        created_epoch,
+        created_seq,
+        created,
+        confirmed,
+        ended,
+        shop,
+        tier,
+        reference,
+        customer,
+        channel,
+        request,
+    ) = rows[0].split("\t")
     lines = []
-    for row in rows:
-        sku, location, quantity, settled = row.split("\t")
+    for i in range(1, len(rows)):
+        sku, location, quantity, settled = rows[i].split("\t")
         lines.append(Line(sku, location, int(quantity), settled == "1"))
     return Reservation(
         ReservationId(shard, int(created_epoch), int(created_seq), random_part),

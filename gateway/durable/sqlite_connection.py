@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -73,19 +72,17 @@ async def _connect(path: Path, settings: tuple[str, ...]) -> aiosqlite.Connectio
 
 
 async def _open_file(path: Path) -> aiosqlite.Connection:
-    threads: list[threading.Thread] = []
-
-    def connect() -> sqlite3.Connection:
-        threads.append(threading.current_thread())
-        # Without an isolation level the driver begins no transaction of its own: ours are written out.
-        return sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
-
-    raw = aiosqlite.Connection(connect, iter_chunk_size=64)
+    # Without an isolation level the driver begins no transaction of its own: ours are written out.
+    raw = aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    # The driver offers no other way to its thread. As a daemon it does not keep a process alive that fails with
+    # the file open, and SQLite needs no farewell.
+    thread = raw._thread
+    thread.daemon = True
     try:
         return await raw
     except BaseException as exc:
-        # The driver leaves its thread to end by itself, and that fails when the event loop is gone before.
-        for thread in threads:
+        # The driver leaves its thread to end by itself, which goes wrong when the event loop is gone before.
+        if thread.is_alive():
             await asyncio.shield(asyncio.to_thread(thread.join))
         if isinstance(exc, DRIVER_ERRORS):
             raise LedgerUnavailable(f"{path} cannot be opened: {exc}") from exc

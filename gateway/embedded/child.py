@@ -42,9 +42,7 @@ def start_child(
     pool may end while the process lives on. Returns in a few milliseconds, long before the server is ready.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(
-            "start a private server from the main thread: it ends with the thread that started it"
-        )
+        raise RuntimeError("start a private server from the main thread: it ends with the thread that started it")
     _cut(log)
     leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(death_signal))]
     leash.append("-" if owner is None else f"{owner.uid}:{owner.gid}")

@@ -127,9 +127,7 @@ class PrivatePostgres:
         """
         if self._process is None:
             return None
-        return end_child(
-            self._process, [(signal.SIGINT, STOP_SECONDS_MAX), (signal.SIGQUIT, STOP_SECONDS_MAX)]
-        )
+        return end_child(self._process, [(signal.SIGINT, STOP_SECONDS_MAX), (signal.SIGQUIT, STOP_SECONDS_MAX)])
 
     def _prepare(self) -> None:
         """The folder belongs to the user that the server will be; that user can run the executables."""
@@ -141,9 +139,7 @@ class PrivatePostgres:
         except OSError as exc:
             raise FolderUnusable(f"the folder {self.folder} cannot be used: {exc.strerror}") from exc
         installation = find_postgres(self.source)
-        self._bin = (
-            installation if self._owner is None else reachable_copy(installation, self.folder, self._owner)
-        )
+        self._bin = installation if self._owner is None else reachable_copy(installation, self.folder, self._owner)
 
     def _make_cluster(self) -> None:
         """A new cluster stands in `cluster/`, in the place of what a crash left half made."""

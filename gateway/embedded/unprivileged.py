@@ -28,9 +28,7 @@ def unprivileged_owner() -> Owner | None:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError as exc:
-        raise FolderUnusable(
-            "PostgreSQL refuses to run as root, and there is no user `nobody` to run it as"
-        ) from exc
+        raise FolderUnusable("PostgreSQL refuses to run as root, and there is no user `nobody` to run it as") from exc
     return Owner(nobody.pw_uid, nobody.pw_gid)
 
 
@@ -43,8 +41,7 @@ def reachable_copy(installation: Path, folder: Path, owner: Owner) -> Path:
     blocked = _first_closed(folder.parent, owner)
     if blocked is not None:
         raise FolderUnusable(
-            f"under root, PostgreSQL runs as the user `nobody`, who cannot enter {blocked}:"
-            " choose a folder under /tmp"
+            f"under root, PostgreSQL runs as the user `nobody`, who cannot enter {blocked}: choose a folder under /tmp"
         )
     if _first_closed(installation, owner) is None:
         return installation

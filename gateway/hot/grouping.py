@@ -11,13 +11,15 @@ import asyncio
 
 from gateway.domain.errors import GatewayError, HotStoreUnavailable
 from gateway.hot.connection import NotSent
-from gateway.hot.shard import Answer, Shard, Started
+from gateway.hot.shard import Shard, Started
 
 #: Reserves in one call. More save little there, and nothing overlaps while they are gathered.
-GROUP_MAX = 32
+GROUP_MAX = 64
 
 
-Waiting = list[tuple[str, "asyncio.Future[Answer]"]]
+#: What one operation answered: its status, then its fields.
+Result = list[str]
+Waiting = list[tuple[str, "asyncio.Future[Result]"]]
 
 
 class Grouping:
@@ -29,9 +31,9 @@ class Grouping:
         self._gathered: Waiting = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def reserve(self, text: str) -> asyncio.Future[Answer]:
-        """The answer of one reserve, as its own call would give it. The future raises what `Shard.run` raises."""
-        future: asyncio.Future[Answer] = self._loop.create_future()
+    def reserve(self, text: str) -> asyncio.Future[Result]:
+        """The result of one reserve, as its own call would give it. The future raises what `Shard.run` raises."""
+        future: asyncio.Future[Result] = self._loop.create_future()
         gathered = self._gathered
         gathered.append((text, future))
         if len(gathered) == 1:
@@ -60,7 +62,7 @@ class Grouping:
             answer = await self._shard.run("group", (), texts, started=started)
             for (_, future), result in zip(group, answer.nested(), strict=True):
                 if not future.done():
-                    future.set_result(Answer(result[0], result[1:], answer.now_ms, answer.checkpoint))
+                    future.set_result(result)
         except GatewayError as problem:
             for _, future in group:
                 if not future.done():

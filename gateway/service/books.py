@@ -58,22 +58,22 @@ class Books:
             answer = await self.shard.run(name, keys, arguments, within_ms=within_ms)
             if answer.status not in UNJUDGED:
                 return answer
-            await self._mend(answer)
+            await self._mend(answer.status, answer.fields)
         raise Overloaded("more was due than one request may take back")
 
-    async def reserve(self, text: str) -> Answer:
-        """As `run`, for a reserve that may travel with others of the same moment."""
+    async def reserve(self, text: str) -> list[str]:
+        """As `run`, for a reserve that may travel with others of the same moment: its status, then its fields."""
         for _ in range(ROUNDS_MAX):
-            answer = await self._grouping.reserve(text)
-            if answer.status not in UNJUDGED:
-                return answer
-            await self._mend(answer)
+            result = await self._grouping.reserve(text)
+            if result[0] not in UNJUDGED:
+                return result
+            await self._mend(result[0], result[1:])
         raise Overloaded("more was due than one request may take back")
 
-    async def _mend(self, answer: Answer) -> None:
+    async def _mend(self, status: str, names: list[str]) -> None:
         """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
-        if answer.status == "NOT_LOADED":
-            absent = await self._loader.load(answer.fields)
+        if status == "NOT_LOADED":
+            absent = await self._loader.load(names)
             if absent:
                 raise Absent(absent)
 

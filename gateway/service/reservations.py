@@ -20,7 +20,6 @@ from gateway.domain.identifier import Position, ReservationId, mint_random_part,
 from gateway.domain.reservation import EXPIRED, HELD, Reservation, parse_reservation
 from gateway.durable.ledger import ReservationQuery
 from gateway.hot import operations
-from gateway.hot.shard import Answer
 from gateway.service import verdict
 from gateway.service.batch import BatchRun
 from gateway.service.books import Absent, Books, known_id
@@ -46,23 +45,24 @@ class ReservationService:
         random_part = mint_random_part()
         text = self.reserve_text(command, call, random_part, has_asked=False)
         try:
-            answer = await self._reserve(text, random_part, command, call)
+            result = await self._reserve(text, random_part, command, call)
         except Absent as absent:
             verdict.no_orphans({name for name in absent.names if not name.startswith("q:")})
             text = self.reserve_text(command, call, random_part, has_asked=True)
-            answer = await self._reserve(text, random_part, command, call)
+            result = await self._reserve(text, random_part, command, call)
         return await self._settled(
-            verdict.reserved(answer.status, answer.fields, books.shard.number), call.ack or self._acks["reserve"]
+            verdict.reserved(result[0], result[1:], books.shard.number), call.ack or self._acks["reserve"]
         )
 
-    async def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Answer:
+    async def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> list[str]:
         """A small reserve travels with others of its moment; one with many lines or a time of its own travels alone."""
         books = self._books
         if not call.deadline_ms and len(command.lines) <= GROUPED_LINES_MAX:
             return await books.reserve(text)
         keys = books.shard.keys
         declared = (keys.reservation(random_part), keys.sku(call.shop, command.lines[0].sku))
-        return await books.run("reserve", declared, (text,), within_ms=books.time_left(call))
+        answer = await books.run("reserve", declared, (text,), within_ms=books.time_left(call))
+        return [answer.status, *answer.fields]
 
     async def read(self, reservation_id: str, call: Call) -> ReservationAnswer:
         """The reservation as it is now; from the durable store when Redis has let go of it."""

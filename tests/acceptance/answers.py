@@ -120,7 +120,7 @@ def check_shortages(shortages: list[dict[str, Any]]) -> None:
     for shortage in shortages:
         assert {"sku", "location", "requested", "available", "reason", "next_release_at"} <= set(shortage), shortage
         assert shortage["reason"] in {"sold_out", "held", "reserved_for_safety", "paused"}, shortage
-        if shortage["reason"] == "held":
+        if shortage["next_release_at"] is not None:
             instant_ms(shortage["next_release_at"])
 
 

@@ -165,12 +165,17 @@ class Client:
         check_reservation(answer.body)
         return dict(answer.body)
 
-    async def expired(self, reservation_id: str) -> dict[str, Any]:
-        """The reservation reads `expired`: waits for its deadline."""
+    async def ended(self, reservation_id: str) -> dict[str, Any]:
+        """The reservation is not held any more: waits for its deadline at the longest."""
         end = time.monotonic() + RELEASE_SECONDS_MAX
         while (found := await self.reservation(reservation_id))["state"] == "held":
             assert time.monotonic() < end, found
             await asyncio.sleep(0.02)
+        return found
+
+    async def expired(self, reservation_id: str) -> dict[str, Any]:
+        """The reservation reads `expired`: waits for its deadline."""
+        found = await self.ended(reservation_id)
         assert found["state"] == "expired", found
         return found
 

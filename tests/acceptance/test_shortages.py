@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.acceptance.client import Client
@@ -43,6 +44,50 @@ async def test_shortage_of_units_that_open_holds_would_free_is_held(api: Client)
 
     assert [(s["available"], s["reason"]) for s in found] == [(2, "held")]
     assert found[0]["next_release_at"] == soonest["expires_at"]
+
+
+async def test_shortage_after_a_hold_of_the_same_batch_tells_its_release(api: Client) -> None:
+    """The hold that took the unit stands two operations before: its deadline is the earliest moment."""
+    await api.stock_up("A", 1)
+    one = {"op": "reserve", "body": {"lines": [{"sku": "A", "quantity": 1}], "ttl_seconds": 60}}
+
+    first, second = await api.batch(one, one)
+
+    shortage = second["body"]["shortages"][0]
+    assert (shortage["reason"], shortage["next_release_at"]) == ("held", first["body"]["expires_at"])
+
+
+async def test_shortage_after_moves_of_the_same_batch_tells_the_release_that_is_left(api: Client) -> None:
+    """The soonest hold is released, extended or confirmed just before: what is told is the soonest of the others."""
+    extend = {"op": "extend", "body": {"ttl_seconds": 900}}
+    for number, move in enumerate([{"op": "release"}, extend, {"op": "confirm"}]):
+        sku = f"S{number}"
+        await api.stock_up(sku, 3)
+        soonest, later = await api.hold(sku, ttl_seconds=60), await api.hold(sku, ttl_seconds=120)
+        more = {"op": "reserve", "body": {"lines": [{"sku": sku, "quantity": 2 if move["op"] == "confirm" else 3}]}}
+
+        moved, refused = await api.batch(move | {"id": soonest["id"]}, more)
+
+        assert (moved["status"], refused["status"]) == (200, 409)
+        shortage = refused["body"]["shortages"][0]
+        assert (shortage["reason"], shortage["next_release_at"]) == ("held", later["expires_at"]), move["op"]
+
+
+async def test_shortage_beside_a_hold_of_the_same_moment_tells_its_release(api: Client) -> None:
+    """Two buyers at once for each of twenty last pairs: every loser is told when the winner's hold falls due."""
+    pairs = [(f"A{turn}", f"B{turn}") for turn in range(20)]
+    for sku in sum(pairs, ()):
+        await api.stock_up(sku, 1)
+
+    answers = await asyncio.gather(
+        *[api.reserve((a, 1), (b, 1), ttl_seconds=60) for first, second in pairs for a, b in ((first, second),) * 2]
+    )
+
+    for one, other in zip(answers[::2], answers[1::2], strict=True):
+        won, lost = (one, other) if one.status == 201 else (other, one)
+        assert lost.outcome == (409, "out_of_stock")
+        told = {short["next_release_at"] for short in lost.body["shortages"]}
+        assert told == {won.body["expires_at"]}
 
 
 async def test_shortage_beyond_what_holds_would_free_is_sold_out(api: Client) -> None:

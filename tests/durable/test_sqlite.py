@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -190,7 +189,7 @@ def test_failing_disk_at_commit_is_unknown() -> None:
 KILLED = """
 import asyncio, sys
 from gateway.durable.stores import ledger_for
-from tests.contract.batches import Hold, add, opened
+from tests.contract.batches import Hold, add, level_row, opened
 
 async def main():
     ledger = ledger_for(sys.argv[1], pool_size=1, pool_timeout_ms=5000, statement_timeout_ms=5000)
@@ -212,9 +211,11 @@ def last_answer_of_a_killed_process(url: str) -> int:
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", KILLED, url], stdout=subprocess.PIPE, cwd=root, text=True) as process:
         assert process.stdout is not None
-        answered = [int(process.stdout.readline()) for _ in range(25)][-1]
-        process.send_signal(signal.SIGKILL)
-        return max([answered, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        try:
+            answered = [process.stdout.readline() for _ in range(25)]
+        finally:
+            process.kill()
+        return max(int(line) for line in [*answered, *process.stdout] if line.endswith("\n"))
 
 
 async def test_killed_process_loses_nothing_that_was_answered(sqlite_url: str, ledger_at: LedgerMaker) -> None:
@@ -231,3 +232,28 @@ async def test_killed_process_loses_nothing_that_was_answered(sqlite_url: str, l
     assert await run_sql(sqlite_url, "SELECT count(*) FROM reservations") == [(row.checkpoint // 20,)]
     assert await run_sql(sqlite_url, "SELECT seq FROM levels") == [(row.checkpoint,)]
     await stored(ledger, await opened(ledger))
+
+
+FAILING = """
+import asyncio, sys
+from gateway.durable.stores import ledger_for
+
+async def main():
+    ledger = ledger_for(sys.argv[1], pool_size=1, pool_timeout_ms=5000, statement_timeout_ms=5000)
+    await ledger.open()
+    await ledger.ping()
+    raise SystemExit("no farewell")
+
+asyncio.run(main())
+"""
+
+
+def test_process_that_fails_with_the_file_open_ends(sqlite_url: str) -> None:
+    """A crash is not turned into a hang by a thread of the driver."""
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING, sqlite_url], cwd=root, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "no farewell" in ended.stderr

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
-from gateway.domain.errors import ReservationLost, ShardRecovering
+from gateway.domain.errors import ReservationLost, ShardRecovering, SkuNotFound
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, Stores, running
 
 
 async def opened(gateway: Gateway) -> None:
-    """The keeper's turns until the shard is open."""
+    """The keeper's turns until the shard is open and answers."""
     async with asyncio.timeout(10):
-        while not gateway.shard.is_open:
+        while True:
             try:
                 await gateway.keep()
+                await gateway.stock.read("tee", gateway.call())
+                return
             except ShardRecovering:
                 await asyncio.sleep(0.01)
+            except SkuNotFound:
+                return
+
+
+def neighbour(stores: Stores) -> AbstractAsyncContextManager[Gateway]:
+    """One of several gateways on the same stores; it leaves without a word."""
+    return running(stores, is_flushing=False, is_drained=False)
 
 
 async def test_openers_at_once_agree_on_one_epoch(each_database: Stores) -> None:
-    """Three gateways find the shard poisoned and open it at once: one epoch comes of it, and all go on under it."""
-    async with (
-        running(each_database, is_flushing=False) as one,
-        running(each_database, is_flushing=False) as two,
-        running(each_database, is_flushing=False) as three,
-    ):
+    """Three gateways find the shard poisoned and open it at once: all go on under one new epoch, with everything that was there."""
+    async with neighbour(each_database) as one, neighbour(each_database) as two, neighbour(each_database) as three:
         gateways = [one, two, three]
         await one.put("tee", 10)
         await one.flush()
@@ -37,33 +44,87 @@ async def test_openers_at_once_agree_on_one_epoch(each_database: Stores) -> None
             gateway.shard.close()
 
         await asyncio.gather(*[opened(gateway) for gateway in gateways])
+        await asyncio.gather(*[opened(gateway) for gateway in gateways])
 
-        assert {gateway.shard.epoch for gateway in gateways} == {2}
         row = await one.ledger.read_shard(0)
-        assert (row.state, row.epoch, row.generation) == ("open", 2, 2)
+        assert row.state == "open"
+        assert {gateway.shard.epoch for gateway in gateways} == {row.epoch}
         for gateway in gateways:
             await gateway.reserve(("tee", 1))
             assert (await gateway.read(held)).reservation.state == "held"
         assert (await two.level("tee")).held == 4
-        await two.flush()
-        assert await three.ledger.read_shard(0) == await two.ledger.read_shard(0)
 
 
-async def test_openers_of_empty_stores_agree_on_epoch_one(each_database: Stores) -> None:
-    """Two gateways that start on empty stores at once both work, under epoch 1."""
+async def test_openers_of_empty_stores_agree(each_database: Stores) -> None:
+    """Two gateways that start on empty stores at once both work on the same units."""
 
     async def start() -> Gateway:
         return await Gateway(each_database, is_flushing=False).__aenter__()
 
     first, second = await asyncio.gather(start(), start())
     try:
-        assert (first.shard.epoch, second.shard.epoch) == (1, 1)
+        await asyncio.gather(opened(first), opened(second))
+        assert first.shard.epoch == second.shard.epoch
         await first.put("tee", 3)
         await second.reserve(("tee", 3))
         assert (await first.level("tee")).available == 0
     finally:
-        await first.__aexit__(None, None, None)
-        await second.__aexit__(None, None, None)
+        await first.kill()
+        await second.kill()
+
+
+async def test_openers_leave_a_shard_that_opened_meanwhile(stores: Stores) -> None:
+    """Who finds the shard in recovery and comes to raise the epoch when it is open already attaches: nobody is thrown out."""
+    async with neighbour(stores) as first, neighbour(stores) as second:
+        await first.put("tee", 10)
+        await first.redis("HSET", first.shard.keys.meta, "poison", "a test")
+        for gateway in (first, second):
+            gateway.shard.close()
+        raise_first, raise_second = first.ledger.raise_epoch, second.ledger.raise_epoch
+        is_raised, is_open = asyncio.Event(), asyncio.Event()
+
+        async def raised(*arguments: Any) -> Any:
+            row = await raise_first(*arguments)
+            is_raised.set()
+            return row
+
+        async def waits(*arguments: Any) -> Any:
+            await is_open.wait()
+            return await raise_second(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(first.ledger, "raise_epoch", raised)
+            patch.setattr(second.ledger, "raise_epoch", waits)
+            opening = asyncio.create_task(first.keep())
+            await is_raised.wait()
+            late = asyncio.create_task(second.keep())
+            await opening
+            is_open.set()
+            await asyncio.gather(late, return_exceptions=True)
+        await opened(second)
+        assert (await first.ledger.read_shard(0)).epoch == 2
+        await first.reserve(("tee", 1))
+        assert (await second.level("tee")).held == 1
+
+
+async def test_openers_attach_to_a_shard_at_work(each_database: Stores) -> None:
+    """A gateway that starts beside one that is selling attaches, whatever is sold meanwhile: the epoch stays, no sale is refused."""
+    async with neighbour(each_database) as busy, neighbour(each_database) as starting:
+        await busy.put("tee", 10)
+        starting.shard.close()
+        read_meta = starting.opener._read_meta
+
+        async def overtaken_by_a_sale() -> object:
+            meta = await read_meta()
+            await busy.reserve(("tee", 1))
+            return meta
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(starting.opener, "_read_meta", overtaken_by_a_sale)
+            await starting.keep()
+        assert (await busy.ledger.read_shard(0)).epoch == 1
+        await busy.reserve(("tee", 1))
+        assert (await starting.level("tee")).held == 2
 
 
 async def died_opening(gateway: Gateway) -> None:
