@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 
 SETTLE_NAMES_MAX = 500  # names one settle call looks at; keeps the script below a millisecond
 ENTRIES_MAX = 100  # entries read by one call of Redis; each may carry as many events
-REST_FACTOR = 9  # while nobody waits, the flusher takes a tenth of the time, and requests the rest
+REST_FACTOR = 9  # while nobody waits and all is young, the flusher takes a tenth of the time, and requests the rest
+REST_FACTOR_LATE = 3  # from half of the age on that an event may have; beyond the whole it does not rest
 
 
 UNSETTLED_MAX = 100_000  # names kept for a later turn while Redis is away
@@ -66,7 +67,6 @@ class Flusher:
         self._policy = policy
         self._batch_max = batch_max
         self._lag_ms_max = lag_ms_max
-        self._is_late = False
         self._rest_until = 0.0
         self._digest = ""
         self._checkpoint = 0
@@ -106,8 +106,7 @@ class Flusher:
             metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)
             metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
             await self._after_commit(batch)
-        self._is_late = self._shard.now_ms() - oldest_ms > self._lag_ms_max
-        self._rest_until = time.perf_counter() + REST_FACTOR * (time.perf_counter() - began)
+        self._rest_until = time.perf_counter() + self._rest_factor(oldest_ms) * (time.perf_counter() - began)
         return len(batch.events)
 
     def _may_rest(self) -> bool:
@@ -115,7 +114,13 @@ class Flusher:
 
         Batches then grow, which costs less per event, and requests go first.
         """
-        return not self._is_late and not self._watermark.is_awaited() and time.perf_counter() < self._rest_until
+        return not self._watermark.is_awaited() and time.perf_counter() < self._rest_until
+
+    def _rest_factor(self, oldest_ms: int) -> int:
+        lag_ms = self._shard.now_ms() - oldest_ms
+        if lag_ms > self._lag_ms_max:
+            return 0
+        return REST_FACTOR_LATE if lag_ms > self._lag_ms_max / 2 else REST_FACTOR
 
     async def drain(self, within_s: float) -> None:
         """Everything in the log is committed. Raises TimeoutError, and what `step` raises."""

@@ -86,6 +86,8 @@ async def test_api_document_is_valid_and_lists_every_call(api: Client) -> None:
     assert document["openapi"].startswith("3.1")
     assert listed >= CALLS
     for method, path in listed:
+        if path.startswith("/docs/"):
+            continue  # a file of that name would have to exist
         answer = await api.call(method.upper(), path.replace("{}", "x"), raw=b"", content_type="text/plain")
         assert answer.code not in {"not_found", "method_not_allowed"}, (method, path)
 
@@ -154,7 +156,7 @@ async def test_conservation_holds_while_buyers_are_busy(api: Client) -> None:
 
 @pytest.fixture
 async def on_own_redis(
-    new_gateway: Callable[..., Gateway], own_redis: PrivateRedis, client_of: Callable[[Gateway], Client]
+    own_redis: PrivateRedis, new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]
 ) -> Client:
     """A gateway whose Redis the test may end, impatient enough for a test."""
     running = new_gateway(GATEWAY_REDIS_URL=own_redis.url, GATEWAY_REDIS__COMMAND_TIMEOUT_MS="300")
@@ -170,13 +172,13 @@ async def test_redis_that_ended_is_told_and_its_return_is_noticed(
     await api.stock_up("A", 5)
     held = await api.hold("A", 2, ack="durable")
 
-    await asyncio.to_thread(own_redis.stop)
+    own_redis.stop()
     refused = [await api.reserve(("A", 1), key="k"), await api.act("confirm", held["id"])]
     ready = await api.session.get(f"{api.address}/readyz")
     checks = (await ready.json())["checks"]
     alive = await api.get("/healthz")
     listed = await api.get("/v1/reservations")
-    await asyncio.to_thread(own_redis.start)
+    own_redis.start()
 
     assert {answer.status for answer in refused} == {503}
     assert {answer.code for answer in refused} <= {"hot_store_unavailable", "shard_recovering"}

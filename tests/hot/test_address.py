@@ -45,7 +45,7 @@ def test_address_scheme_that_is_not_spoken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://u:hunter2@h:port", "redis://u:hunter2@h:99999", "redis://u:hunter2@h/x", "http://u:hunter2@h"]
+    "url", ["redis://u:hunter2@h:port", "redis://u:hunter2@h:99999", "redis://u:hunter2@h?db=x", "http://u:hunter2@h"]
 )
 def test_address_error_never_shows_the_password(url: str) -> None:
     """A URL that can not be read is refused, and the message does not repeat it."""
@@ -59,3 +59,9 @@ def test_address_text_never_shows_the_login() -> None:
     """An address in a log line tells the place alone."""
     for url in ("redis://u:hunter2@h:1/2", "rediss://u:hunter2@h:1", "unix://u:hunter2@/r.sock"):
         assert "hunter2" not in f"{parse_address(url)} {parse_address(url)!r}"
+
+
+def test_address_database_that_is_no_number() -> None:
+    """A database that can not be read is refused; it must not become database 0."""
+    with pytest.raises(ValueError, match=r".*"):
+        parse_address("redis://h/x")

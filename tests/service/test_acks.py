@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -16,23 +14,23 @@ from tests.service.gateway import Gateway, Stores, running
 
 
 class Gate:
-    """The durable store's commits wait until it is open."""
+    """The durable store's commits wait until `open`; with `wait_ms` nobody waits longer for them."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.is_open = asyncio.Event()
+    def __init__(self, gateway: Gateway, *, wait_ms: int = 0) -> None:
+        self._is_open = asyncio.Event()
         self._append = gateway.ledger.append
         gateway.ledger.append = self._appended  # type: ignore[method-assign]
+        self._books, self._patient_ms = gateway.books, gateway.books._ack_timeout_ms
+        self._books._ack_timeout_ms = wait_ms or self._patient_ms
 
     async def _appended(self, *arguments: object, **named: object) -> bool:
-        await self.is_open.wait()
+        await self._is_open.wait()
         return await self._append(*arguments, **named)  # type: ignore[arg-type]
 
-
-@pytest.fixture
-async def hasty(stores: Stores) -> AsyncIterator[Gateway]:
-    """A gateway whose requests wait 50 ms for a commit."""
-    async with running(replace(stores, ack_timeout_ms=50)) as gateway:
-        yield gateway
+    def open(self) -> None:
+        """Commits go through again, and there is time to wait for them."""
+        self._books._ack_timeout_ms = self._patient_ms
+        self._is_open.set()
 
 
 async def settled(gateway: Gateway) -> None:
@@ -99,39 +97,39 @@ async def test_acks_durable_wait_for_the_commit_also_when_repeated(gateway: Gate
     other = await gateway.reserve(("tee", 1), ack="memory")
     assert not other.durable
 
-    gate.is_open.set()
+    gate.open()
     answers = await asyncio.gather(*waiting)
     assert [answer.durable for answer in answers] == [True] * 3
     assert {answer.reservation.seq for answer in answers} == {now.reservation.seq}
     assert (await gateway.read(held)).durable
 
 
-async def test_acks_durable_that_can_not_be_had_name_the_id(hasty: Gateway) -> None:
+async def test_acks_durable_that_can_not_be_had_name_the_id(gateway: Gateway) -> None:
     """A commit that is not seen in time is told as unknown, with the id; the change stands, and repeating it is answered durably."""
-    await hasty.put("tee", 10, ack="durable")
-    held = await hasty.reserve(("tee", 2), ack="durable")
+    await gateway.put("tee", 10, ack="durable")
+    held = await gateway.reserve(("tee", 2), ack="durable")
     id = str(held.reservation.id)
-    gate = Gate(hasty)
+    gate = Gate(gateway, wait_ms=30)
     for change in (Confirm(id), Confirm(id)):
         with pytest.raises(DurabilityUnknown) as unknown:
-            await hasty.reservations.confirm(change, hasty.call("durable"))
+            await gateway.reservations.confirm(change, gateway.call("durable"))
         assert (unknown.value.outcome, unknown.value.extras) == ("unknown", {"id": id})
     with pytest.raises(DurabilityUnknown) as unknown:
-        await hasty.reserve(("tee", 3), key="cart", ack="durable")
+        await gateway.reserve(("tee", 3), key="cart", ack="durable")
     reserved = unknown.value.extras["id"]
     with pytest.raises(DurabilityUnknown) as unknown:
-        await hasty.put("tee", 11, sequence=2, ack="durable")
+        await gateway.put("tee", 11, sequence=2, ack="durable")
     assert unknown.value.extras == {}
-    now = await hasty.reservations.read(reserved, hasty.call())
+    now = await gateway.reservations.read(reserved, gateway.call())
     assert (now.reservation.state, now.durable) == ("held", False)
 
-    gate.is_open.set()
-    assert (await hasty.confirm(held, ack="durable")).durable
-    again = await hasty.reserve(("tee", 3), key="cart", ack="durable")
+    gate.open()
+    assert (await gateway.confirm(held, ack="durable")).durable
+    again = await gateway.reserve(("tee", 3), key="cart", ack="durable")
     assert (again.durable, again.replayed, str(again.reservation.id)) == (True, True, reserved)
-    same = await hasty.put("tee", 11, sequence=2, ack="durable")
+    same = await gateway.put("tee", 11, sequence=2, ack="durable")
     assert (same.durable, same.applied) == (True, False)
-    assert await hasty.violations() == []
+    assert await gateway.violations() == []
 
 
 async def test_acks_of_a_batch_wait_once_for_the_newest(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,23 +162,23 @@ async def test_acks_of_a_batch_wait_once_for_the_newest(gateway: Gateway, monkey
     assert waits == [results[3].level.seq]
 
 
-async def test_acks_of_a_batch_that_can_not_be_had_are_told_one_by_one(hasty: Gateway) -> None:
+async def test_acks_of_a_batch_that_can_not_be_had_are_told_one_by_one(gateway: Gateway) -> None:
     """In a batch whose commit is not seen, what must be durable is unknown, what may be memory is answered, refusals stay refusals."""
-    await hasty.put("tee", 10)
-    held = await hasty.reserve(("tee", 1), ack="durable")
-    gate = Gate(hasty)
+    await gateway.put("tee", 10)
+    held = await gateway.reserve(("tee", 1), ack="durable")
+    gate = Gate(gateway, wait_ms=30)
     commands = [
         Confirm(str(held.reservation.id)),
         Reserve([Wish("tee", 1)], "cart"),
         Release("rsv_0-1-1-AAAAAAAAAAAAAAAA"),
     ]
-    results = await hasty.reservations.batch(commands, hasty.call())
+    results = await gateway.reservations.batch(commands, gateway.call())
     assert isinstance(results[0], DurabilityUnknown)
     assert results[0].extras == {"id": str(held.reservation.id)}
     assert isinstance(results[1], ReservationAnswer)
     assert not results[1].durable
-    gate.is_open.set()
-    results = await hasty.reservations.batch(commands[:1], hasty.call())
+    gate.open()
+    results = await gateway.reservations.batch(commands[:1], gateway.call())
     assert isinstance(results[0], ReservationAnswer)
     assert results[0].durable
 
@@ -194,7 +192,7 @@ async def test_acks_of_more_than_may_wait_are_unknown_at_once(gateway: Gateway, 
     await settled(gateway)
     with pytest.raises(DurabilityUnknown, match="wait for a commit"):
         await gateway.reserve(("tee", 1), ack="durable")
-    gate.is_open.set()
+    gate.open()
     assert (await first).durable
 
 
@@ -228,9 +226,15 @@ async def test_acks_survive_an_opening_that_kept_the_change(idle: Gateway) -> No
     idle.shard.close()
     await idle.keep()
     assert (await waiting).durable
-    attached = asyncio.create_task(idle.reserve(("tee", 1), ack="durable"))
+
+
+async def test_acks_survive_an_opening_under_the_same_epoch(idle: Gateway) -> None:
+    """Who waits for a commit while the shard is attached again, with nothing lost and the epoch as it was, goes on waiting."""
+    await idle.put("tee", 10)
+    waiting = asyncio.create_task(idle.reserve(("tee", 1), ack="durable"))
     await settled(idle)
     idle.shard.close()
     await idle.keep()
+    assert idle.shard.epoch == 1
     await idle.flush()
-    assert (await attached).durable
+    assert (await waiting).durable

@@ -1,0 +1,245 @@
+"""Persistence: nothing that was answered is lost by a stop, a kill, or the loss of the private Redis' files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.answers import Answer, instant_ms
+from tests.acceptance.client import Client
+from tests.acceptance.conftest import redis_server
+from tests.acceptance.folders import lose_redis
+from tests.acceptance.gateways import Gateway
+
+ClientOf = Callable[[Gateway], Client]
+SECONDS = 4
+
+
+class Scene:
+    """A shop with a bit of everything, and what was answered about it."""
+
+    def __init__(self) -> None:
+        self.levels: dict[str, Any] = {}
+        self.reservations: dict[str, Any] = {}
+        self.keyed: Answer
+        self.short: dict[str, Any] = {}
+
+    async def make(self, api: Client) -> None:
+        """Reservations in every state, sources with sequences, a deduction, a pause, keys of both operations."""
+        await api.put_level("A", source="erp", sequence=7, on_hand=50, safety_stock=2)
+        await api.put_level("A", source="wms", sequence=9, deduction=3)
+        await api.stock_up("A", 5, "paris")
+        await api.stock_up("é/😀", 5)
+        await api.post("/v1/stock/é%2F%F0%9F%98%80/pause".replace("é", "%C3%A9"), {"reason": "recall"})
+        made = {}
+        for state, moves in {"held": [], "confirmed": ["confirm"], "released": ["release"]}.items():
+            made[state] = await api.hold("A", 2, reference=state, customer="c", ack="durable")
+            for move in moves:
+                made[state] = await api.done(move, made[state]["id"])
+        fulfilled = await api.hold("A", 1, ack="durable")
+        made["fulfilled"] = await api.done("confirm", fulfilled["id"], {"fulfil": True})
+        self.keyed = await api.reserve(("A", 3), ("A", 1, "paris"), tier="order", key="k", ack="durable")
+        assert self.keyed.status == 201
+        made["keyed"] = self.keyed.body
+        await api.adjust("A", 5, "k")
+        self.short = await api.hold("A", 4, ttl_seconds=SECONDS, ack="durable")
+        self.reservations = {body["id"]: body for body in made.values()}
+        for sku in ("A", "é/😀"):
+            self.levels[sku] = await api.stock(sku)
+
+    async def check(self, api: Client) -> None:
+        """All is as it was answered, counters, sequences, deadlines and keys; with the short hold alive or expired."""
+        for reservation_id, body in self.reservations.items():
+            found = await api.reservation(reservation_id)
+            assert without_worth(found) == without_worth(body)
+        short = await api.reservation(self.short["id"])
+        for sku, before in self.levels.items():
+            now = await api.stock(sku)
+            gone = 4 if sku == "A" and short["state"] == "expired" else 0
+            assert (now["paused"], now["held"]) == (before["paused"], before["held"] - gone)
+            for level, old in zip(now["locations"], before["locations"], strict=True):
+                steady = ("location", "on_hand", "committed", "deductions", "safety_stock", "sequences")
+                assert [level[name] for name in steady] == [old[name] for name in steady]
+        again = await api.reserve(("A", 3), ("A", 1, "paris"), tier="order", key="k")
+        assert (again.status, again.is_replayed, again.body["id"]) == (201, True, self.keyed.body["id"])
+        assert (await api.adjust("A", 5, "k")).is_replayed
+        assert (await api.reserve(("A", 4), key="k")).outcome == (422, "idempotency_key_reused")
+        stale = await api.put_level("A", source="erp", sequence=6, on_hand=1)
+        assert (stale.outcome, stale.body["current_sequence"]) == ((409, "stale_sequence"), 7)
+        same = await api.put_level("A", source="wms", sequence=9, deduction=3)
+        assert (same.status, same.body["applied"]) == (200, False)
+        assert (await api.reserve(("é/😀", 1))).body["shortages"][0]["reason"] == "paused"
+        assert (await api.get("/v1/admin/conservation")).body["violations"] == []
+
+
+def without_worth(reservation: dict[str, Any]) -> dict[str, Any]:
+    """What must never change: a reservation without what says how fresh it is."""
+    return {k: v for k, v in reservation.items() if k not in {"durable", "position", "reacquired"}}
+
+
+@pytest.fixture(params=["embedded", "given"])
+def lasting(request: pytest.FixtureRequest, new_gateway: Callable[..., Gateway], short_path: Path) -> Iterator[Gateway]:
+    """A gateway on its own folder, or on a Redis and a PostgreSQL that outlive it."""
+    with ExitStack() as stack:
+        running = new_gateway()
+        if request.param == "given":
+            redis = stack.enter_context(redis_server(short_path / "given-redis"))
+            running.settings["GATEWAY_REDIS_URL"] = redis.url
+            running.settings["GATEWAY_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+        running.start()
+        yield running
+        running.close()
+
+
+async def test_everything_answered_survives_stop_kill_and_loss_of_redis(
+    lasting: Gateway, client_of: ClientOf
+) -> None:
+    """SIGTERM, kill -9, and (embedded) Redis' files gone while it was down: each time all is as before.
+
+    The short hold keeps its deadline through all of it, and its units are free afterwards.
+    """
+    scene = Scene()
+    await scene.make(client_of(lasting))
+
+    lasting.restart()
+    await scene.check(client_of(lasting))
+    lasting.kill()
+    lasting.start()
+    await scene.check(client_of(lasting))
+    if "GATEWAY_REDIS_URL" not in lasting.settings:
+        assert lasting.stop() == 0
+        lose_redis(lasting.data_dir)
+        lasting.start()
+        await scene.check(client_of(lasting))
+        lasting.kill()
+        lose_redis(lasting.data_dir)
+        lasting.start()
+        await scene.check(client_of(lasting))
+    api = client_of(lasting)
+    ended = await api.expired(scene.short["id"])
+    assert instant_ms(ended["ended_at"]) >= instant_ms(scene.short["expires_at"])
+    await scene.check(api)
+
+
+async def test_life_goes_on_with_what_was_held_before_redis_was_lost(
+    new_gateway: Callable[..., Gateway], client_of: ClientOf
+) -> None:
+    """After the loss: a hold is extended, confirmed, fulfilled, released; an expired one is reacquired; no oversell."""
+    running = new_gateway()
+    running.start()
+    api = client_of(running)
+    await api.stock_up("A", 10)
+    await api.stock_up("B", 3)
+    holds = [await api.hold("A", 2, ack="durable") for _ in range(4)]
+    gone = await api.hold("B", 3, ttl_seconds=1, ack="durable")
+    await api.done("confirm", holds[1]["id"])
+    assert running.stop() == 0
+    lose_redis(running.data_dir)
+    await asyncio.sleep(1)
+    running.start()
+    api = client_of(running)
+
+    assert (await api.reserve(("A", 3))).body["shortages"][0]["available"] == 2
+    extended = await api.done("extend", holds[0]["id"])
+    confirmed = await api.done("confirm", holds[2]["id"])
+    fulfilled = await api.done("fulfil", holds[1]["id"])
+    released = await api.done("release", holds[3]["id"])
+    late = await api.act("confirm", gone["id"])
+    again = await api.act("confirm", gone["id"], {"if_expired": "reacquire"})
+
+    states = [body["state"] for body in (extended, confirmed, fulfilled, released)]
+    assert states == ["held", "confirmed", "fulfilled", "released"]
+    assert late.outcome == (409, "reservation_expired")
+    assert (again.status, again.body["reacquired"]) == (200, True)
+    assert await api.counters("A") == (8, 2, 2, 4)
+    assert await api.counters("B") == (3, 0, 3, 0)
+    assert (await api.get("/v1/admin/conservation")).body["violations"] == []
+
+
+async def test_kill_in_the_middle_of_work_loses_no_answer(
+    new_gateway: Callable[..., Gateway], client_of: ClientOf
+) -> None:
+    """kill -9 under load: every durable answer is true afterwards, and no unit is lost or sold twice."""
+    running = new_gateway()
+    running.start()
+    api = client_of(running)
+    await api.stock_up("A", 100_000)
+    held: set[str] = set()
+    confirmed: set[str] = set()
+
+    async def buyer() -> None:
+        try:
+            while True:
+                body = await api.hold("A", ack="durable")
+                held.add(body["id"])
+                await api.done("confirm", body["id"])
+                confirmed.add(body["id"])
+        except OSError:
+            return
+
+    buyers = [asyncio.create_task(buyer()) for _ in range(20)]
+    await asyncio.sleep(0.5)
+    running.kill()
+    await asyncio.gather(*buyers)
+    running.start()
+    api = client_of(running)
+
+    assert confirmed
+    states = {one: (await api.reservation(one))["state"] for one in held}
+    assert {states[one] for one in confirmed} == {"confirmed"}
+    level = await api.level("A")
+    in_flight = 20
+    assert len(confirmed) <= level["committed"] <= len(confirmed) + in_flight
+    assert level["held"] + level["committed"] <= len(held) + in_flight
+    assert (await api.get("/v1/admin/conservation")).body["violations"] == []
+
+
+async def test_settled_work_leaves_redis_and_is_still_answered(
+    new_gateway: Callable[..., Gateway], client_of: ClientOf, valkey_url: str
+) -> None:
+    """With short key lives Redis is back to its empty size, and levels, reservations and late releases still work.
+
+    After `retention.seconds` a key is forgotten and an expired reservation can no longer be reacquired.
+    """
+    import redis
+
+    running = new_gateway(
+        GATEWAY_REDIS_URL=valkey_url,
+        GATEWAY_HOT__IDLE_TTL_SECONDS="2",
+        GATEWAY_HOT__ENDED_TTL_SECONDS="2",
+        GATEWAY_RETENTION__SECONDS="2",
+    )
+    running.start()
+    api = client_of(running)
+    with redis.Redis.from_url(valkey_url) as client:
+        empty = client.dbsize()
+        await api.stock_up("A", 9)
+        first = await api.reserve(("A", 2), key="k")
+        confirmed = await api.done("confirm", first.body["id"])
+        released = await api.hold("A")
+        await api.done("release", released["id"])
+        expired = await api.hold("A", ttl_seconds=1)
+        assert client.dbsize() > empty
+        async with asyncio.timeout(15):
+            while client.dbsize() > empty:
+                await asyncio.sleep(0.1)
+
+    assert await api.counters("A") == (9, 0, 2, 7)
+    assert without_worth(await api.reservation(confirmed["id"])) == without_worth(confirmed)
+    assert (await api.reservation(released["id"]))["state"] == "released"
+    late = await api.act("confirm", expired["id"], {"if_expired": "reacquire"})
+    assert late.outcome == (409, "reservation_expired")
+    replayed = await api.reserve(("A", 2), key="k")
+    assert (replayed.is_replayed, replayed.body["id"]) == (True, confirmed["id"])
+    fulfilled = await api.done("fulfil", confirmed["id"])
+    assert fulfilled["state"] == "fulfilled"
+    assert await api.counters("A") == (7, 0, 0, 7)
+    async with asyncio.timeout(15):
+        while (again := await api.reserve(("A", 2), key="k")).is_replayed:
+            await asyncio.sleep(0.2)
+    assert again.body["id"] != confirmed["id"]
