@@ -11,12 +11,12 @@ from typing import Any
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 POSITION = re.compile(r"\d+-\d+-\d+")
 STATES = {"held", "confirmed", "fulfilled", "released", "expired"}
-RESERVATION_FIELDS = set(
-    "id shop state tier reference customer channel lines created_at expires_at confirmed_at ended_at position durable".split()
-)
-LEVEL_FIELDS = set(
-    "location on_hand held committed deductions safety_stock available sequences version position updated_at".split()
-)
+RESERVATION_FIELDS = {"id", "shop", "state", "tier", "reference", "customer", "channel", "lines"} | {
+    *("created_at", "expires_at", "confirmed_at", "ended_at", "position", "durable")
+}
+LEVEL_FIELDS = {"location", "on_hand", "held", "committed", "deductions", "safety_stock", "available"} | {
+    *("sequences", "version", "position", "updated_at")
+}
 
 # code -> (status, the outcomes that it may carry)
 NOTHING = {"not_applied"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.acceptance.client import Client
@@ -96,9 +98,7 @@ async def test_batch_without_ack_keeps_the_default_of_each_operation(api: Client
     assert result["body"]["durable"] is True
 
 
-async def test_configured_ack_is_the_default(
-    new_gateway: Callable[..., Gateway], client_of: ClientOf
-) -> None:
+async def test_configured_ack_is_the_default(new_gateway: Callable[..., Gateway], client_of: ClientOf) -> None:
     """`[ack] reserve = durable` makes every reserve durable that does not say otherwise."""
     running = new_gateway(GATEWAY_ACK__RESERVE="durable")
     running.start()
@@ -110,31 +110,83 @@ async def test_configured_ack_is_the_default(
     assert answer.body["durable"] is True
 
 
-@contextmanager
-def locked(database: str) -> Iterator[None]:
-    """Nobody else can commit to the SQLite file: a durable store that does not answer in time."""
-    with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
+class LockedSqlite:
+    """A SQLite file that can be made to answer nobody's commit."""
+
+    def __init__(self, url: str) -> None:
+        self._path = url.removeprefix("sqlite:///")
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Nobody else can commit meanwhile."""
+        with closing(sqlite3.connect(self._path, timeout=10, isolation_level=None)) as connected:
+            connected.execute("BEGIN IMMEDIATE")
+            yield
+            connected.execute("ROLLBACK")
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What another program reads beside the service."""
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connected:
+            return [tuple(row) for row in connected.execute(query)]
+
+
+class LockedPostgres:
+    """The same for a PostgreSQL database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """The levels can be read and not written."""
+        connected = await asyncpg.connect(self._url)
+        try:
+            async with connected.transaction():
+                await connected.execute("LOCK TABLE levels IN SHARE MODE")
+                yield
+        finally:
+            await connected.close()
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What another program reads beside the service."""
+        connected = await asyncpg.connect(self._url)
+        try:
+            return [tuple(row) for row in await connected.fetch(query)]
+        finally:
+            await connected.close()
+
+
+Stalling = tuple[Client, LockedSqlite | LockedPostgres, Gateway]
+
+
+async def started(running: Gateway, url: str, client_of: ClientOf) -> Client:
+    """The gateway serves on this database and waits 300 ms for a commit."""
+    running.settings["GATEWAY_ACK__TIMEOUT_MS"] = "300"
+    running.settings["GATEWAY_DATABASE_URL"] = url
+    running.start()
+    return client_of(running)
 
 
 @pytest.fixture
-async def stalling(new_gateway: Callable[..., Gateway], client_of: ClientOf) -> tuple[Client, str, Gateway]:
-    """A gateway that waits 300 ms for a commit, and its database."""
-    running = new_gateway(GATEWAY_ACK__TIMEOUT_MS="300")
-    running.settings["GATEWAY_DATABASE_URL"] = f"sqlite:///{running.folder / 'stock.db'}"
-    running.start()
-    return client_of(running), str(running.folder / "stock.db"), running
+async def stalling(new_gateway: Callable[..., Gateway], client_of: ClientOf, short_path: Path) -> Stalling:
+    """A gateway on a SQLite file that the test can lock."""
+    running, url = new_gateway(), f"sqlite:///{short_path / 'stock.db'}"
+    return await started(running, url, client_of), LockedSqlite(url), running
 
 
-async def test_commit_that_does_not_come_is_told_as_unknown(stalling: tuple[Client, str, Gateway]) -> None:
-    """503 `durability_unknown` with the id; the change is applied; repeating is safe; memory goes on; then all is well."""
-    api, database, _ = stalling
+@pytest.fixture
+async def stalling_postgres(postgres_url: str, new_gateway: Callable[..., Gateway], client_of: ClientOf) -> Stalling:
+    """The same on PostgreSQL."""
+    running = new_gateway()
+    return await started(running, postgres_url, client_of), LockedPostgres(postgres_url), running
+
+
+async def check_unknown_commit(api: Client, database: LockedSqlite | LockedPostgres) -> None:
+    """Every kind of call while no commit comes, and the same calls after."""
     await api.stock_up("A", 9)
     held = await api.hold("A", ack="durable")
 
-    with locked(database):
+    async with database.locked():
         reserved = await api.reserve(("A", 2), ack="durable")
         confirmed = await api.act("confirm", held["id"])
         confirmed_again = await api.act("confirm", held["id"])
@@ -155,15 +207,31 @@ async def test_commit_that_does_not_come_is_told_as_unknown(stalling: tuple[Clie
     assert (after["state"], after["durable"]) == ("confirmed", True)
     assert (keyed_after.is_replayed, keyed_after.body["durable"]) == (True, True)
     assert await api.counters("A") == (9, 4, 1, 4)
+    rows = await database.rows("SELECT shop, sku, location, on_hand, held, committed FROM levels")
+    assert rows == [(api.shop, "A", "main", 9, 4, 1)]
 
 
-async def test_batch_whose_commit_does_not_come_tells_each_result(stalling: tuple[Client, str, Gateway]) -> None:
+async def test_commit_that_does_not_come_is_told_as_unknown(stalling: Stalling) -> None:
+    """503 `durability_unknown` with the id; applied; repeating is safe; memory goes on; then the table says it too."""
+    api, database, _ = stalling
+
+    await check_unknown_commit(api, database)
+
+
+async def test_commit_that_does_not_come_from_postgres_is_told_as_unknown(stalling_postgres: Stalling) -> None:
+    """The same where the durable store is PostgreSQL, whose table somebody has locked."""
+    api, database, _ = stalling_postgres
+
+    await check_unknown_commit(api, database)
+
+
+async def test_batch_whose_commit_does_not_come_tells_each_result(stalling: Stalling) -> None:
     """Waited for once, at the end: what only asked for memory is granted, what asked for more is unknown."""
     api, database, _ = stalling
     await api.stock_up("A", 9)
     held = await api.hold("A", ack="durable")
 
-    with locked(database):
+    async with database.locked():
         results = await api.batch(
             {"op": "reserve", "body": {"lines": [{"sku": "A", "quantity": 1}]}},
             {"op": "confirm", "id": held["id"]},
@@ -178,14 +246,12 @@ async def test_batch_whose_commit_does_not_come_tells_each_result(stalling: tupl
     assert results[1]["body"]["id"] == held["id"]
 
 
-async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(
-    stalling: tuple[Client, str, Gateway], client_of: ClientOf
-) -> None:
+async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(stalling: Stalling, client_of: ClientOf) -> None:
     """`durable: false`, then Redis and the gateway die and Redis' files are lost: 410, not 404, not alive; 404 stays 404."""
     api, database, running = stalling
     await api.stock_up("A", 9)
     safe = await api.hold("A", 1, ack="durable")
-    with locked(database):
+    async with database.locked():
         lost = await api.hold("A", 2)
         assert lost["durable"] is False
         running.kill()
@@ -203,5 +269,3 @@ async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(
     assert await api.counters("A") == (9, 1, 0, 8)
     similar = safe["id"][:-1] + ("A" if safe["id"][-1] != "A" else "B")
     assert (await api.get(f"/v1/reservations/{similar}")).outcome == (404, "reservation_not_found")
-
-

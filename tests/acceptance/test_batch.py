@@ -83,7 +83,10 @@ async def test_operations_on_one_reservation_see_the_earlier_ones(api: Client) -
     held = (await api.hold("A", 2))["id"]
 
     results = await api.batch(
-        *[{"op": operation, "id": held} for operation in ("extend", "confirm", "extend", "fulfil", "confirm", "release")]
+        *[
+            {"op": operation, "id": held}
+            for operation in ("extend", "confirm", "extend", "fulfil", "confirm", "release")
+        ]
     )
 
     assert outcomes(results) == [
@@ -128,7 +131,10 @@ BAD: list[tuple[Any, tuple[int, str]]] = [
     ({"op": "reserve", "body": {"lines": [{"sku": "X", "quantity": 1}]}}, (422, "unknown_sku")),
     ({"op": "reserve", "body": {"lines": [{"sku": "A", "quantity": 1}]}, "typo": 1}, (422, "invalid_request")),
     ({"op": "reserve", "body": {"lines": [{"sku": "A", "quantity": 99}]}}, (409, "out_of_stock")),
-    ({"op": "adjust", "body": {"sku": "A", "location": "main", "delta": 1, "reason": "c"}}, (400, "idempotency_key_required")),
+    (
+        {"op": "adjust", "body": {"sku": "A", "location": "main", "delta": 1, "reason": "c"}},
+        (400, "idempotency_key_required"),
+    ),
     (adjust("A", 0, "k1"), (422, "invalid_request")),
     (adjust("A", -99, "k2"), (409, "insufficient_on_hand")),
     (adjust("X", 1, "k3"), (404, "sku_not_found")),

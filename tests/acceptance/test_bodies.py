@@ -281,7 +281,9 @@ async def test_numbers_of_a_level_are_taken_up_to_their_limits(api: Client, fiel
         for value in (low - 1, high + 1)
     ]
 
-    found = {"deduction": level["deductions"].get("erp"), "sequence": level["sequences"]["erp"]}.get(field, level.get(field))
+    found = {"deduction": level["deductions"].get("erp"), "sequence": level["sequences"]["erp"]}.get(
+        field, level.get(field)
+    )
     assert found == high
     assert [(answer.outcome, answer.fields) for answer in refused] == [((422, "invalid_request"), [field])] * 2
     await untouched(api, level)
@@ -299,7 +301,7 @@ async def test_numbers_that_a_double_cannot_tell_apart_are_told_apart(api: Clien
     assert (first.body["applied"], second.body["applied"]) == (True, True)
     assert late.outcome == (409, "stale_sequence")
     assert late.body["current_sequence"] == top
-    assert '"erp":%d' % top in (await api.get("/v1/stock/A")).text.replace(" ", "")
+    assert f'"erp":{top}' in (await api.get("/v1/stock/A")).text.replace(" ", "")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,8 @@ async def test_content_type_of_json_is_taken_in_any_spelling(api: Client, conten
 
 
 @pytest.mark.parametrize(
-    "content_type", [None, "", "text/json", "text/plain", "application/xml", "application/jsonx", "application/x-ndjson"]
+    "content_type",
+    [None, "", "text/json", "text/plain", "application/xml", "application/jsonx", "application/x-ndjson"],
 )
 async def test_other_content_type_is_unsupported(api: Client, content_type: str | None) -> None:
     """415, nothing changed."""

@@ -297,7 +297,9 @@ async def test_key_twice_in_one_batch_is_one_reservation(api: Client) -> None:
     """The second of two equal operations is a replay of the first, a differing third is refused."""
     await api.stock_up("A", 9)
 
-    results = await api.batch(reserve_op("k"), reserve_op("k"), reserve_op("k", 2), adjust_op("k", 1), adjust_op("k", 1))
+    results = await api.batch(
+        reserve_op("k"), reserve_op("k"), reserve_op("k", 2), adjust_op("k", 1), adjust_op("k", 1)
+    )
 
     assert [(r["status"], r.get("replayed", False)) for r in results] == [
         (201, False),
@@ -356,5 +358,3 @@ async def test_hundred_adjusts_with_one_key_at_once_count_once(api: Client) -> N
     await asyncio.gather(*singles, *batches)
 
     assert await api.counters("A") == (12, 0, 0, 12)
-
-

@@ -169,9 +169,7 @@ async def test_if_match_of_the_current_version_is_applied(api: Client) -> None:
     """A writer that has seen the newest version may write, by PUT and by adjust."""
     level = await api.stock_up("A", 9)
 
-    put = await api.put_level(
-        "A", source="erp", sequence=1, on_hand=8, headers={"If-Match": str(level["version"])}
-    )
+    put = await api.put_level("A", source="erp", sequence=1, on_hand=8, headers={"If-Match": str(level["version"])})
     adjusted = await api.adjust("A", -1, "k", headers={"If-Match": str(put.body["version"])})
 
     assert (put.status, adjusted.status, adjusted.body["on_hand"]) == (200, 200, 7)

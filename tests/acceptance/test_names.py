@@ -84,9 +84,7 @@ async def test_sku_that_is_no_name_is_refused(api: Client, sku: str) -> None:
 
     reserved = await api.reserve((sku, 1))
     queried = await api.post("/v1/stock/query", {"skus": ["A", sku]})
-    put = await api.call(
-        "PUT", f"/v1/stock/{quote(sku, safe='')}/main", {"source": "erp", "sequence": 1, "on_hand": 1}
-    )
+    put = await api.call("PUT", f"/v1/stock/{quote(sku, safe='')}/main", {"source": "erp", "sequence": 1, "on_hand": 1})
 
     assert (reserved.outcome, reserved.fields) == ((422, "invalid_request"), ["lines[0].sku"])
     assert (queried.outcome, queried.fields) == ((422, "invalid_request"), ["skus[1]"])

@@ -13,6 +13,7 @@ from gateway.embedded import PrivateRedis
 from tests.acceptance.answers import CODES
 from tests.acceptance.client import Client
 from tests.acceptance.gateways import Gateway
+from tests.acceptance.patience import until
 
 # The calls of the contract that this version answers, as (method, path).
 CALLS = {
@@ -186,9 +187,11 @@ async def test_redis_that_ended_is_told_and_its_return_is_noticed(
     assert checks["durable"]["ok"] is True
     assert checks["redis"]["ok"] is False
     assert [reservation["id"] for reservation in listed.body["reservations"]] == [held["id"]]
-    async with asyncio.timeout(15):
-        while (await api.reserve(("A", 1), key="k")).status != 201:
-            await asyncio.sleep(0.1)
+
+    async def is_back() -> bool:
+        return (await api.reserve(("A", 1), key="k")).status == 201
+
+    await until(is_back)
     assert (await api.reservation(held["id"]))["state"] == "held"
     assert await api.counters("A") == (5, 3, 0, 2)
 

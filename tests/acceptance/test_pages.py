@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.answers import POSITION, check_reservation, check_stock
 from tests.acceptance.aged import Aged
+from tests.acceptance.answers import POSITION, check_reservation, check_stock
 from tests.acceptance.client import Client
 
 
@@ -147,7 +147,9 @@ async def test_catalogue_of_an_empty_shop_is_empty(api: Client) -> None:
     assert (answer.status, answer.body["stock"], answer.body["next_cursor"]) == (200, [], None)
 
 
-@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": "x"}, {"limit": 10**9}, {"cursor": "nonsense"}, {"cursor": "é"}])
+@pytest.mark.parametrize(
+    "query", [{"limit": 0}, {"limit": "x"}, {"limit": 10**9}, {"cursor": "nonsense"}, {"cursor": "é"}]
+)
 async def test_catalogue_with_a_bad_query_is_refused(api: Client, query: dict[str, Any]) -> None:
     """422 names the parameter."""
     answer = await api.get("/v1/stock", **query)

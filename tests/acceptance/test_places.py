@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -123,13 +123,11 @@ async def test_split_reservation_goes_back_to_where_it_came_from(api: Client) ->
 
 
 @pytest.fixture
-async def preferring(
-    new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]
-) -> AsyncIterator[Client]:
+async def preferring(new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]) -> Client:
     """A client of a gateway that prefers rome, then paris."""
     running = new_gateway(GATEWAY_LOCATIONS__PRIORITY="rome,paris")
     running.start()
-    yield client_of(running)
+    return client_of(running)
 
 
 async def test_configured_priority_comes_first_then_names(preferring: Client) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.answers import instant_ms
 from tests.acceptance.client import Client
 from tests.acceptance.gateways import Gateway
+from tests.acceptance.patience import until
 
 CART = "[tiers.cart]\nttl_seconds = {}\nttl_seconds_max = {}\nlifetime_seconds_max = {}\n"
 BROKEN = {
@@ -60,7 +61,9 @@ async def test_changed_file_is_taken_by_call_and_by_signal_or_refused_whole(
     old = await api.hold("A")
     first = await policy(api)
 
-    path.write_text(CART.format(10, 20, 30) + "[tiers.gold]\nttl_seconds=5\nttl_seconds_max=6\nlifetime_seconds_max=7\n")
+    path.write_text(
+        CART.format(10, 20, 30) + "[tiers.gold]\nttl_seconds=5\nttl_seconds_max=6\nlifetime_seconds_max=7\n"
+    )
     reloaded = await api.post("/v1/admin/reload")
     new = await api.hold("A")
     too_long = await api.reserve(("A", 1), ttl_seconds=21)
@@ -86,9 +89,11 @@ async def test_changed_file_is_taken_by_call_and_by_signal_or_refused_whole(
 
     path.write_text(CART.format(50, 60, 70))
     running.signal(signal.SIGHUP)
-    async with asyncio.timeout(5):
-        while (await policy(api))["tiers"]["cart"]["ttl_seconds"] != 50:
-            await asyncio.sleep(0.02)
+
+    async def is_taken() -> bool:
+        return bool((await policy(api))["tiers"]["cart"]["ttl_seconds"] == 50)
+
+    await until(is_taken, 5)
     assert ttl_of(await api.hold("A")) == 50
     assert (await api.reserve(("A", 1), tier="gold")).outcome == (422, "invalid_request")
     assert (await api.reservation(gold["id"]))["tier"] == "gold"

@@ -79,9 +79,7 @@ async def test_connection_lives_on_after_a_body_that_is_too_large(api: Client) -
 
 
 @pytest.fixture
-async def tight(
-    new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]
-) -> Client:
+async def tight(new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]) -> Client:
     """A gateway with small bodies, small headers and 400 ms for a body to arrive."""
     running = new_gateway(
         GATEWAY_HTTP__BODY_BYTES_MAX="1024",

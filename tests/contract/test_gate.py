@@ -155,12 +155,17 @@ async def test_append_against_a_raised_epoch_is_wholly_before_or_not_at_all(
     for _ in range(ROUNDS_MAX):
         batch = full_batch(log)
 
-        async def late(ticks: int, epoch: int = log.epoch) -> ShardRow | None:
-            for _ in range(ticks):
-                await asyncio.sleep(0)
+        # Either may be ahead of the other by some round trips.
+        async def flush(ahead: float, batch: Batch = batch) -> bool:
+            await asyncio.sleep(-ahead)
+            return await writer.append(batch)
+
+        async def fence(ahead: float, epoch: int = log.epoch) -> ShardRow | None:
+            await asyncio.sleep(ahead)
             return await recoverer.raise_epoch(0, epoch, OWNER, 10_000)
 
-        stored_whole, row = await asyncio.gather(writer.append(batch), late(chance.randrange(20)))
+        ahead = chance.uniform(-0.003, 0.003)
+        stored_whole, row = await asyncio.gather(flush(ahead), fence(ahead))
 
         assert row is not None
         log = log.moved_past(batch) if stored_whole else log
