@@ -90,6 +90,7 @@ async def test_extend_to_a_tier_with_a_longer_lifetime_is_granted(api: Client) -
     """The lifetime is that of the tier that the hold moves to, since the hold was created."""
     await api.stock_up("A", 5)
     held = await api.hold("A", tier="fixed")
+    await asyncio.sleep(0.01)
 
     refused = await api.act("extend", held["id"], {"ttl_seconds": 60})
     moved = await api.done("extend", held["id"], {"tier": "checkout"})

@@ -13,7 +13,12 @@ from gateway.paths import lua_dir
 
 
 def new_link(
-    url: str, *, timeout_ms: int = 1000, connect_timeout_ms: int = 1000, pending_max: int = 10_000, reconnect_ms_max: int = 50
+    url: str,
+    *,
+    timeout_ms: int = 1000,
+    connect_timeout_ms: int = 1000,
+    pending_max: int = 10_000,
+    reconnect_ms_max: int = 50,
 ) -> SocketLink:
     """A link that is not started."""
     return SocketLink(

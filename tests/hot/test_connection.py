@@ -135,9 +135,7 @@ async def test_error_reply_is_that_calls_error_alone() -> None:
         return b"-OOM command not allowed\r\n" if command[1] == "2" else echo(command)
 
     async with stub_server(answer) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
-        one, two, three = await asyncio.gather(
-            *[link.call("ECHO", str(n)) for n in (1, 2, 3)], return_exceptions=True
-        )
+        one, two, three = await asyncio.gather(*[link.call("ECHO", str(n)) for n in (1, 2, 3)], return_exceptions=True)
 
     assert (one, three) == ("1", "3")
     assert isinstance(two, ReplyError)
@@ -272,7 +270,9 @@ async def test_timeout_counts_a_cancelled_call_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [b"?what\r\n", b"$5\r\nab\xff\xfe\xff\r\n", b"+one\r\n+two too many\r\n"], ids=["garbage", "no utf-8", "unasked"]
+    "reply",
+    [b"?what\r\n", b"$5\r\nab\xff\xfe\xff\r\n", b"+one\r\n+two too many\r\n"],
+    ids=["garbage", "no utf-8", "unasked"],
 )
 async def test_reply_that_can_not_be_right_ends_the_connection(reply: bytes) -> None:
     """What is not the protocol, not text, or not asked for: the connection is not trusted any more, a new one is made."""

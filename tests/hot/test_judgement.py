@@ -55,7 +55,9 @@ async def test_judge_refuses(told: dict[str, str], words: list[str]) -> None:
     assert "\n" not in refusal
 
 
-@pytest.mark.parametrize(("told", "word"), [({"aof_enabled": "0"}, "append-only"), ({"connected_slaves": "0"}, "replica")])
+@pytest.mark.parametrize(
+    ("told", "word"), [({"aof_enabled": "0"}, "append-only"), ({"connected_slaves": "0"}, "replica")]
+)
 async def test_judge_warns(told: dict[str, str], word: str) -> None:
     """No persistence, no replica: unwise, and told."""
     found = await verdict(**told)

@@ -25,7 +25,9 @@ def test_keys_of_a_shard_are_in_one_slot(sku: str) -> None:
 
 def test_keys_of_shards_generations_and_prefixes_differ() -> None:
     """No two shards, generations or prefixes share a key; meta alone is the same in every generation."""
-    all_keys = [Keys(prefix, shard, generation) for prefix in ("rg", "rg1") for shard in (0, 11) for generation in (1, 2)]
+    all_keys = [
+        Keys(prefix, shard, generation) for prefix in ("rg", "rg1") for shard in (0, 11) for generation in (1, 2)
+    ]
     logs = {keys.log for keys in all_keys}
     metas = {keys.meta for keys in all_keys}
 

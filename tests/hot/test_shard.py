@@ -77,9 +77,8 @@ async def test_error_after_a_lost_reply_is_unknown(word: str) -> None:
 @pytest.mark.parametrize("text", ["ERR something broke", "WRONGTYPE Operation against a key", "ERR script killed"])
 async def test_error_of_a_script_is_corrupt(text: str) -> None:
     """A script that broke off is a law broken: Corrupt, and unknown."""
-    async with stub_server(Script(f"-{text}\r\n".encode())) as (_, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            assert await outcome(new_shard(link)) == (Corrupt, "unknown")
+    async with stub_server(Script(f"-{text}\r\n".encode())) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+        assert await outcome(new_shard(link)) == (Corrupt, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -127,11 +126,10 @@ async def test_lost_reply_is_asked_again_resend_max_times() -> None:
 
 async def test_silent_server_is_unknown_within_the_time() -> None:
     """No answer at all: unknown, at the latest when the call's time is over."""
-    async with stub_server(Script(b"")) as (_, port):
-        async with linked(f"redis://127.0.0.1:{port}", timeout_ms=100) as link:
-            began = time.monotonic()
+    async with stub_server(Script(b"")) as (_, port), linked(f"redis://127.0.0.1:{port}", timeout_ms=100) as link:
+        began = time.monotonic()
 
-            found = await outcome(new_shard(link, timeout_ms=300))
+        found = await outcome(new_shard(link, timeout_ms=300))
 
     assert found == (HotStoreUnavailable, "unknown")
     assert time.monotonic() - began < 1.5
@@ -139,18 +137,17 @@ async def test_silent_server_is_unknown_within_the_time() -> None:
 
 async def test_no_connection_is_not_applied_within_the_time() -> None:
     """Nobody to talk to: not_applied after the call's time; the loop goes on meanwhile."""
-    async with stub_server(Script("ok")) as (server, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            shard = new_shard(link)
-            server.is_refusing = True
-            server.hang_up()
-            await asyncio.sleep(0.05)
-            began = time.monotonic()
+    async with stub_server(Script("ok")) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+        shard = new_shard(link)
+        server.is_refusing = True
+        server.hang_up()
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
 
-            found = await outcome(shard, within_ms=200)
+        found = await outcome(shard, within_ms=200)
 
-            assert found == (HotStoreUnavailable, "not_applied")
-            assert 0.15 < time.monotonic() - began < 1
+        assert found == (HotStoreUnavailable, "not_applied")
+        assert 0.15 < time.monotonic() - began < 1
 
 
 async def test_connection_that_comes_back_in_time_is_used() -> None:
@@ -214,9 +211,8 @@ async def test_foreign_reply_closes_the_connection_and_is_asked_again(reply: str
 
 async def test_foreign_replies_without_end_are_unknown() -> None:
     """Never an answer of one's own: unknown after the resends, never somebody else's data."""
-    async with stub_server(Script(FOREIGN["another's nonce"])) as (_, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
+    async with stub_server(Script(FOREIGN["another's nonce"])) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+        assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
 
 
 async def test_shift_by_one_is_noticed_by_every_caller() -> None:
@@ -250,17 +246,15 @@ async def test_unknown_library_is_loaded_and_called_once_more() -> None:
 async def test_unknown_library_that_can_not_be_loaded_is_not_applied() -> None:
     """Loading fails: nothing ran."""
     missing = b"-ERR Function not found\r\n"
-    async with stub_server(Script(missing, b"-OOM no room\r\n")) as (_, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            assert await outcome(new_shard(link)) == (HotStoreUnavailable, "not_applied")
+    async with stub_server(Script(missing, b"-OOM no room\r\n")) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+        assert await outcome(new_shard(link)) == (HotStoreUnavailable, "not_applied")
 
 
 async def test_unknown_library_after_a_lost_reply_that_can_not_be_loaded_is_unknown() -> None:
     """The first attempt may have run before the library went away: then nobody knows."""
     missing = b"-ERR Function not found\r\n"
-    async with stub_server(Script(Close, missing, b"-OOM no room\r\n")) as (_, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
+    async with stub_server(Script(Close, missing, b"-OOM no room\r\n")) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+        assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
 
 
 async def test_unknown_library_for_ever_ends() -> None:

@@ -70,9 +70,7 @@ def test_floors_are_crossed_downward_only(module: Module) -> None:
     wrong = [
         f"{module.name}:{line} imports {floor or 'gateway'}"
         for floor, line in inner(module)
-        if floor != module.floor
-        and HEIGHT[floor] >= HEIGHT[module.floor]
-        and (module.floor, floor) not in SIDEWAYS
+        if floor != module.floor and HEIGHT[floor] >= HEIGHT[module.floor] and (module.floor, floor) not in SIDEWAYS
     ]
 
     assert wrong == []
@@ -133,9 +131,7 @@ def statuses_in(module: Module) -> list[str]:
         elif isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             names = {ast.unparse(side).rsplit(".", 1)[-1] for side in sides}
-            numbers = [
-                side.value for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, int)
-            ]
+            numbers = [side.value for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, int)]
             if names & {"status", "status_code"} and any(100 <= number < 600 for number in numbers):
                 found.append(f"{module.name}:{node.lineno} {ast.unparse(node)}")
     found += [f"{module.name}:{line} {name}" for name, line in module.imports() if name.startswith("http.HTTPStatus")]

@@ -190,7 +190,9 @@ def assigned(text: str) -> set[str]:
     while (flat := re.sub(r"\{[^{}]*\}", "()", text)) != text:  # fields of tables are no names
         text = flat
     names: set[str] = set()
-    for group in re.findall(r"(?:^|\bthen|\bdo|\belse|\bend|;)\s*((?:\w+\s*,\s*)*\w+)\s*=(?!=)", text, re.MULTILINE):
+    for group in re.findall(
+        r"(?:^|\bthen\b|\bdo\b|\belse\b|\bend\b|;)\s*((?:\w+\s*,\s*)*\w+)\s*=(?!=)", text, re.MULTILINE
+    ):
         names |= {name.strip() for name in group.split(",")}
     return {name for name in names if name.isidentifier()}
 
@@ -220,7 +222,9 @@ def test_lua_pieces_include_nothing(name: str) -> None:
     assert "@include" not in pieces()
 
 
-@pytest.mark.parametrize("trap", [r"\bcjson\b", r"\bmath\.random\b", r"\bos\.", r"\bload(string)?\(", r"\bEXPIREAT\b", r"'KEYS'"])
+@pytest.mark.parametrize(
+    "trap", [r"\bcjson\b", r"\bmath\.random\b", r"\bos\.", r"\bload(string)?\(", r"\bEXPIREAT\b", r"'KEYS'"]
+)
 def test_lua_uses_nothing_that_bit_others(trap: str) -> None:
     """No cjson (loses digits and empty arrays), nothing random, no code made at run time, no KEYS command."""
     whole = pieces() + "".join(body_of(name) for name in NAMES)

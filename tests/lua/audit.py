@@ -207,4 +207,6 @@ def _request(told: Told, name: str, text: str, checkpoint: int, life: int) -> No
     if operation == "adjust":
         assert int(seq) <= checkpoint
     else:
-        assert told.reservations[target].state not in ("held", "confirmed"), f"request {name} would be forgotten too early"
+        assert told.reservations[target].state not in ("held", "confirmed"), (
+            f"request {name} would be forgotten too early"
+        )

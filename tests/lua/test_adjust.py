@@ -62,7 +62,9 @@ async def test_adjust_bounds(
     if fields is not None:
         assert answer.fields == fields
         assert await warehouse.snapshot() == before
-        assert (await warehouse.run(warehouse.adjust("A", 0 - on_hand, key="k1", fingerprint="f2"))).status == "ADJUSTED"
+        assert (
+            await warehouse.run(warehouse.adjust("A", 0 - on_hand, key="k1", fingerprint="f2"))
+        ).status == "ADJUSTED"
 
 
 async def test_adjust_may_take_units_that_are_promised(warehouse: Warehouse) -> None:
@@ -94,7 +96,9 @@ async def test_adjust_without_level(warehouse: Warehouse) -> None:
     await warehouse.create("B")
     before = await warehouse.snapshot()
 
-    statuses = [(await warehouse.run(call)).status for call in (warehouse.adjust("A", 1, "hall"), warehouse.adjust("B", 1))]
+    statuses = [
+        (await warehouse.run(call)).status for call in (warehouse.adjust("A", 1, "hall"), warehouse.adjust("B", 1))
+    ]
 
     assert statuses == ["NO_LEVEL", "NO_LEVEL"]
     assert await warehouse.snapshot() == before

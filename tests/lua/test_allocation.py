@@ -131,7 +131,7 @@ async def test_allocation_refusal_leaves_nothing_taken_for_the_next_operation(wa
 
 
 async def test_allocation_locations_are_in_order_of_their_characters(warehouse: Warehouse) -> None:
-    """"By name" is the same on every server, whatever its locale: digits, capitals, small letters."""
+    """ "By name" is the same on every server, whatever its locale: digits, capitals, small letters."""
     await shelves(warehouse, **{"b": 1, "B": 1, "a": 1, "Z": 1, "1": 1, "a-b": 1, "a.c": 1})
 
     held = await lines(warehouse, wish("A", 7))

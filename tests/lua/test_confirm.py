@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.domain.event import CONFIRMED, EXPIRED, SHIPPED
+from gateway.domain.event import CONFIRMED, SHIPPED
 from gateway.domain.reservation import Reservation
 from gateway.hot.operations import parse_shortages
 from tests.lua.warehouse import DAY_MS, POLICY, START_MS, Warehouse, told, wish

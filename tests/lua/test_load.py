@@ -9,7 +9,9 @@ from gateway.hot.operations import parse_sku, sku_fields
 from tests.lua.warehouse import Warehouse, wish
 
 
-async def load(warehouse: Warehouse, name: str, *texts: str, token: str = "token", epoch: int = 1, ttl_ms: int = 0) -> str:
+async def load(
+    warehouse: Warehouse, name: str, *texts: str, token: str = "token", epoch: int = 1, ttl_ms: int = 0
+) -> str:
     """The status of one load."""
     keys = warehouse.keys
     names = (keys.meta, keys.named(name), keys.ticket(name))

@@ -85,7 +85,19 @@ class Warehouse:
         """The raw answer of `open`, as the opening of a shard calls it."""
         keys = self.keys
         return await self.shard.ask_script(
-            "open", (keys.meta, keys.log), "n", epoch, *seen, seq, self.digest, 1, 0, self.link.lineage, ask_ms, how, "test"
+            "open",
+            (keys.meta, keys.log),
+            "n",
+            epoch,
+            *seen,
+            seq,
+            self.digest,
+            1,
+            0,
+            self.link.lineage,
+            ask_ms,
+            how,
+            "test",
         )
 
     @property
@@ -118,7 +130,9 @@ class Warehouse:
         keys, shard = self.keys, self.shard
         function, epoch = shard.scripts[call.script].function, epoch or shard.epoch
         names = (keys.meta, keys.log, keys.due, *call.keys)
-        reply = await self.call("FCALL", function, len(names), *names, "n", epoch, late_ms, backlog_max, *call.arguments)
+        reply = await self.call(
+            "FCALL", function, len(names), *names, "n", epoch, late_ms, backlog_max, *call.arguments
+        )
         assert reply[0] == "n"
         return reply  # type: ignore[no-any-return]
 
@@ -184,14 +198,24 @@ class Warehouse:
     ) -> Call:
         """A later or earlier deadline."""
         command = Extend(str(r.id), tier, ttl_seconds)
-        return self._change("extend", r, operations.extend_text(command, shop=shop, actor=ACTOR, id=r.id, policy=POLICY))
+        return self._change(
+            "extend", r, operations.extend_text(command, shop=shop, actor=ACTOR, id=r.id, policy=POLICY)
+        )
 
     def confirm(
-        self, r: Reservation, *, reacquire: bool = False, fulfil: bool = False, policy: Policy = POLICY, shop: str = SHOP
+        self,
+        r: Reservation,
+        *,
+        reacquire: bool = False,
+        fulfil: bool = False,
+        policy: Policy = POLICY,
+        shop: str = SHOP,
     ) -> Call:
         """A sale."""
         command = Confirm(str(r.id), "reacquire" if reacquire else "reject", fulfil)
-        return self._change("confirm", r, operations.confirm_text(command, shop=shop, actor=ACTOR, id=r.id, policy=policy))
+        return self._change(
+            "confirm", r, operations.confirm_text(command, shop=shop, actor=ACTOR, id=r.id, policy=policy)
+        )
 
     def fulfil(self, r: Reservation, *, shop: str = SHOP) -> Call:
         """The units leave."""

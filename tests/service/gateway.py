@@ -51,6 +51,7 @@ class Stores:
     prefix: str = "rg"
     ack_timeout_ms: int = 5000
     command_timeout_ms: int = 5000
+    connect_timeout_ms: int = 5000
     retention_seconds: int = 86_400
     idle_ttl_seconds: int = 600
     ended_ttl_seconds: int = 600
@@ -68,6 +69,7 @@ class Stores:
             redis=RedisSettings(
                 prefix=self.prefix,
                 command_timeout_ms=self.command_timeout_ms,
+                connect_timeout_ms=self.connect_timeout_ms,
                 pending_max=self.pending_max,
                 reconnect_ms_max=50,
             ),

@@ -256,7 +256,12 @@ class Model:
         state, again = self._expire(booking), False
         if state == "expired" and reacquire and self.now <= booking.deadline + self.retention_ms:
             short = [
-                self._short(Wanted(line.sku, line.quantity, line.location), [(line.sku, line.location)], 0, lambda p: self.available(*p))
+                self._short(
+                    Wanted(line.sku, line.quantity, line.location),
+                    [(line.sku, line.location)],
+                    0,
+                    lambda p: self.available(*p),
+                )
                 for line in booking.lines
                 if line.sku in self.paused or self.available(line.sku, line.location) < line.quantity
             ]

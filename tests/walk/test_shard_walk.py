@@ -107,7 +107,9 @@ class ShardWalk(RuleBasedStateMachine):
         """A hold of some lines."""
         return self._made(self.walker.reserve(wanted, ttl_ms, key, fingerprint, **how))
 
-    @rule(id=ids, tier=st.sampled_from([None, "cart", "checkout"]), ttl_seconds=st.sampled_from([None, 1, 600, 601, 1800]))
+    @rule(
+        id=ids, tier=st.sampled_from([None, "cart", "checkout"]), ttl_seconds=st.sampled_from([None, 1, 600, 601, 1800])
+    )
     def extend(self, id: str, tier: str | None, ttl_seconds: int | None) -> None:
         """Another deadline."""
         self.do(self.walker.step(self.walker.extend(id, tier, ttl_seconds)))
@@ -136,7 +138,13 @@ class ShardWalk(RuleBasedStateMachine):
         reflected=st.lists(ids, max_size=3, unique=True),
     )
     def put(
-        self, sku: str, location: str, source: str, sequence: int, numbers: tuple[int | None, int | None, int | None], reflected: list[str]
+        self,
+        sku: str,
+        location: str,
+        source: str,
+        sequence: int,
+        numbers: tuple[int | None, int | None, int | None],
+        reflected: list[str],
     ) -> None:
         """A count, a setting, or a stale message."""
         self.do(self.walker.step(self.walker.put(sku, location, source, sequence, numbers, reflected)))
@@ -163,12 +171,21 @@ class ShardWalk(RuleBasedStateMachine):
         changed=st.lists(ids, max_size=3),
         ttl_ms=ttls_ms,
         key=keys,
-        kinds=st.lists(st.sampled_from(["confirm", "fulfil", "release", "extend", "reacquire"]), min_size=3, max_size=3),
+        kinds=st.lists(
+            st.sampled_from(["confirm", "fulfil", "release", "extend", "reacquire"]), min_size=3, max_size=3
+        ),
         delta=st.integers(-3, 3).filter(bool),
         order=st.permutations(range(7)),
     )
     def batch(
-        self, wanted: list[list[Wanted]], changed: list[str], ttl_ms: int, key: str, kinds: list[str], delta: int, order: list[int]
+        self,
+        wanted: list[list[Wanted]],
+        changed: list[str],
+        ttl_ms: int,
+        key: str,
+        kinds: list[str],
+        delta: int,
+        order: list[int],
     ) -> Any:
         """Several operations as one unit of work, in any order, also on the same reservation and under the same key."""
         walker = self.walker

@@ -23,7 +23,7 @@ TIERS = {
 }
 
 #: Statuses after which a call has had its effect; an extend has it anew each time.
-DONE = frozenset("RESERVED REPLAYED CONFIRMED FULFILLED RELEASED APPLIED UNCHANGED ADJUSTED".split())
+DONE = frozenset(["RESERVED", "REPLAYED", "CONFIRMED", "FULFILLED", "RELEASED", "APPLIED", "UNCHANGED", "ADJUSTED"])
 
 Step = tuple[Call, Callable[[], tuple[str, Any]]]
 
@@ -88,7 +88,13 @@ class Walker:
         return self.warehouse.release(self.reservations[id]), lambda: self.model.release(id)
 
     def put(
-        self, sku: str, location: str, source: str, sequence: int, numbers: tuple[int | None, int | None, int | None], ids: list[str]
+        self,
+        sku: str,
+        location: str,
+        source: str,
+        sequence: int,
+        numbers: tuple[int | None, int | None, int | None],
+        ids: list[str],
     ) -> Step:
         """A count or a setting."""
         on_hand, deduction, safety = numbers
@@ -182,7 +188,9 @@ class Walker:
             if name[:2] not in ("s:", "r:") or int(await self.warehouse.call("PTTL", key)) == -1:
                 continue
             content = await self.warehouse.content(key)
-            self.evicted[name] = [content] if isinstance(content, str) else [text for row in content.items() for text in row]
+            self.evicted[name] = (
+                [content] if isinstance(content, str) else [text for row in content.items() for text in row]
+            )
             await self.warehouse.call("DEL", key)
 
     async def check(self) -> None:
@@ -231,7 +239,8 @@ class Walker:
     @staticmethod
     def _shorts(text: str) -> list[Short]:
         return [
-            Short(s.sku, s.location, s.requested, s.available, s.reason, s.next_release_ms) for s in parse_shortages(text)
+            Short(s.sku, s.location, s.requested, s.available, s.reason, s.next_release_ms)
+            for s in parse_shortages(text)
         ]
 
     def _same(self, id: str, text: str) -> None:
