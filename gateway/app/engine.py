@@ -36,7 +36,7 @@ from gateway.settings import Settings, SettingsInvalid
 log = structlog.get_logger(__name__)
 
 HASH = "one"  # how skus are spread over shards; one shard needs no spreading
-DRAIN_S = 5.0  # how long the end of the process waits for the durable store
+DRAIN_S = 2.5  # how long the end of the process waits for the durable store
 OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
 
 

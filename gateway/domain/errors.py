@@ -2,7 +2,7 @@
 
 GatewayError
 ├── Refused                     understood, and the answer is no; repeating changes nothing
-│   ├── MalformedJson, IdempotencyKeyRequired
+│   ├── MalformedRequest, MalformedJson, IdempotencyKeyRequired
 │   ├── Unauthenticated, Forbidden
 │   ├── ReservationNotFound, SkuNotFound, NotFound
 │   ├── MethodNotAllowed, BodyTooLarge, UnsupportedMediaType, RequestTimeout, HeadersTooLarge
@@ -62,6 +62,12 @@ class Corrupt(GatewayError):
 
     code = "internal_error"
     outcome: Outcome = "unknown"
+
+
+class MalformedRequest(Refused):
+    """The request is not valid HTTP."""
+
+    code = "malformed_request"
 
 
 class MalformedJson(Refused):

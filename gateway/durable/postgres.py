@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Literal, cast
@@ -95,9 +96,14 @@ class PostgresDatabase:
             raise
 
     async def close(self) -> None:
-        """No connection is left; who still works on one is cut off."""
+        """No connection is left; who still works on one has the pool's timeout to end, and is then cut off."""
         pool, self._pool = self._pool, None
-        if pool is not None:
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(self._pool_timeout_ms / 1000):
+                await pool.close()
+        except TimeoutError:
             pool.terminate()
 
     async def migrate(self, mode: Literal["auto", "refuse"]) -> None:

@@ -26,7 +26,9 @@ log = structlog.get_logger(__name__)
 
 SETTLE_NAMES_MAX = 500  # names one settle call looks at; keeps the script below a millisecond
 ENTRIES_MAX = 100  # entries read by one call of Redis; each may carry as many events
-REST_FACTOR = 19  # while nobody waits and all is young, the flusher takes a twentieth of the time, and requests the rest
+REST_FACTOR = (
+    19  # while nobody waits and all is young, the flusher takes a twentieth of the time, and requests the rest
+)
 REST_FACTOR_LATE = 5  # from half of the age on that an event may have; beyond the whole it does not rest
 
 

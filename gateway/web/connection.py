@@ -15,14 +15,15 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
-from gateway.domain.errors import GatewayError, HeadersTooLarge, RequestTimeout
+from gateway.domain.errors import GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
 from gateway.metrics import RouteMetrics
 from gateway.web.limits import HttpLimits
-from gateway.web.problems import NotHttp, Problems
+from gateway.web.problems import STATUS_OF_CODE, Problems
 from gateway.web.wire import Answer
 
 log = structlog.get_logger("gateway.web")
 
+LAST_WAIT_S: Final = 0.5  # what a handler may take to end once it was told that its time is over
 _TOO_MANY: Final = "Too many headers received"
 _unmatched: Final = RouteMetrics("unmatched", "any")
 
@@ -67,6 +68,25 @@ class Connection(web.RequestHandler):
         if self._current_request is not None and self._messages:
             self._end_broken_body(self._current_request)
 
+    def close(self) -> None:
+        """No further request is taken. One that is being answered goes on: aiohttp would drop the rest of its body."""
+        if not self._request_in_progress:
+            super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """The request under way has its answer, or `timeout` seconds are over; then the connection is closed.
+
+        aiohttp stops reading before it waits, so a body that was still on its way would never arrive.
+        """
+        if self._request_in_progress:
+            self._handler_waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._handler_waiter
+            except TimeoutError:
+                self._handler_waiter = None
+        await super().shutdown(LAST_WAIT_S)
+
     def _head_goes_on(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self._limits.header_bytes_max:
@@ -103,13 +123,13 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> Answer:
         """A problem for what never reached the dispatcher: bytes that are no HTTP, or a fault of ours on the way."""
-        if status != NotHttp.status:
+        if status != STATUS_OF_CODE[MalformedRequest.code]:
             log.error("request_failed", exc_info=exc)
             answer = self._problem(GatewayError(outcome="unknown"))
         elif isinstance(exc, LineTooLong) or message == _TOO_MANY:
             answer = self._problem(HeadersTooLarge())
         else:
-            answer = self._problem(NotHttp())
+            answer = self._problem(MalformedRequest())
         answer.is_cut = True
         return answer
 

@@ -15,12 +15,11 @@ from aiohttp import web
 from multidict import istr
 from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
-from gateway.domain.errors import Forbidden, GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
+from gateway.domain.errors import Forbidden, GatewayError, HeadersTooLarge, MalformedRequest, Overloaded, RequestTimeout
 from gateway.metrics import RouteMetrics
 from gateway.web.auth import NOBODY, Principal
 from gateway.web.exchange import Exchange
 from gateway.web.fields import is_request_id
-from gateway.web.problems import NotHttp
 from gateway.web.route import Route
 from gateway.web.router import Router
 from gateway.web.site import Site
@@ -71,7 +70,7 @@ class Dispatcher:
         try:
             if not request.keep_alive and request.version < (1, 0):
                 # HTTP/0.9 has no headers and no end; aiohttp's parser lets it pass.
-                raise NotHttp
+                raise MalformedRequest
             route, path, query = self._find(request.method, request.raw_path)
             metrics = self._metrics[id(route)]
             principal = self._admit(route, request)

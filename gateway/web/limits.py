@@ -20,7 +20,7 @@ class HttpLimits:
     #: The time a client may take to make room for an answer before the connection is cut.
     write_timeout_ms: int = 10_000
     keepalive_timeout_ms: int = 75_000
-    drain_timeout_ms: int = 8_000
+    drain_timeout_ms: int = 6_000
     #: Requests in flight in this process; one more is answered `overloaded`.
     requests_max: int = 4_096
     import_row_bytes_max: int = 65_536

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any, Final
 
-from gateway.domain.errors import GatewayError, InvalidRequest
+from gateway.domain.errors import GatewayError
 from gateway.metrics import REFUSALS
 from gateway.web.rendering import to_json
 from gateway.web.wire import PROBLEM, Answer
 
 STATUS_OF_CODE: Final[dict[str, int]] = {
+    "malformed_request": 400,
     "malformed_json": 400,
     "idempotency_key_required": 400,
     "unauthenticated": 401,
@@ -52,15 +53,6 @@ _LATER: Final = frozenset({429, 503})
 ERRORS_PATH: Final = "/docs/errors"
 
 
-class NotHttp(InvalidRequest):
-    """The request is not valid HTTP.
-
-    The only error whose status is not that of its code: to bytes that are no request at all every server says 400.
-    """
-
-    status: Final = 400
-
-
 class Problems:
     """Makes problems whose `type` points at this gateway's own page of errors."""
 
@@ -74,7 +66,7 @@ class Problems:
         return {
             "type": self._page + error.code,
             "title": error.title(),
-            "status": error.status if isinstance(error, NotHttp) else STATUS_OF_CODE[error.code],
+            "status": STATUS_OF_CODE[error.code],
             "detail": error.detail,
             "code": error.code,
             "outcome": error.outcome,

@@ -40,20 +40,31 @@ local function put_back(takes)
   for i = 1, #takes do takes[i].level.taken = 0 end
 end
 
+-- The sku's open holds as {deadline, id}, earliest first: those of the index, as this call has changed them so far.
+local function open_holds(sku)
+  local indexed, holds = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, 99, 'WITHSCORES'), {}
+  for i = 1, #indexed, 2 do
+    local id = indexed[i]
+    if not sku.removed[id] and not sku.added[id] then holds[#holds + 1] = { tonumber(indexed[i + 1]), id } end
+  end
+  for id, deadline in pairs(sku.added) do holds[#holds + 1] = { deadline, id } end
+  table.sort(holds, function(one, other) return one[1] < other[1] end)
+  return holds
+end
+
 -- The earliest deadline of a hold that has units at one of the levels; with very many holds elsewhere first, a lower bound of it.
 local function next_release(sku, levels)
-  local ids = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, 99, 'WITHSCORES')
-  local wanted = {}
+  local holds, wanted = open_holds(sku), {}
   for i = 1, #levels do wanted[levels[i].location] = true end
-  for i = 1, #ids, 2 do
-    if #sku.order == 1 then return ids[i + 1] end
-    local r = reservation_of(ids[i])
+  for i = 1, #holds do
+    if #sku.order == 1 then return format('%d', holds[i][1]) end
+    local r = reservation_of(holds[i][2])
     for j = 1, r and #r.lines or 0 do
       local line = r.lines[j]
-      if wanted[line.location] and r.shop .. '/' .. line.sku == sku.name then return ids[i + 1] end
+      if wanted[line.location] and r.shop .. '/' .. line.sku == sku.name then return format('%d', holds[i][1]) end
     end
   end
-  return ids[#ids] or '0'
+  return #holds > 0 and format('%d', holds[#holds][1]) or '0'
 end
 
 -- Why a wish is short, as a line: sku, location, requested, available, reason, next_release. `taken` units of this wish count as free.

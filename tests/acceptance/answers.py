@@ -134,9 +134,16 @@ def check_level(level: dict[str, Any]) -> None:
     instant_ms(level["updated_at"])
 
 
+def check_worth(answer: dict[str, Any]) -> None:
+    """The answer says what it is worth: as of which position, and whether that is committed."""
+    assert POSITION.fullmatch(answer["position"]), answer
+    assert isinstance(answer["durable"], bool), answer
+
+
 def check_stock(stock: dict[str, Any]) -> None:
     """The totals of a sku are the sums over its locations."""
     assert {"sku", "shop", "available", "on_hand", "held", "committed", "paused", "locations"} <= set(stock), stock
+    check_worth(stock)
     for level in stock["locations"]:
         check_level(level)
     for name in ("available", "on_hand", "held", "committed"):
@@ -149,8 +156,7 @@ def check_reservation(reservation: dict[str, Any]) -> None:
     assert reservation["id"].startswith("rsv_"), reservation
     state = reservation["state"]
     assert state in STATES, reservation
-    assert POSITION.fullmatch(reservation["position"]), reservation
-    assert isinstance(reservation["durable"], bool), reservation
+    check_worth(reservation)
     instant_ms(reservation["created_at"])
     if state == "held":
         instant_ms(reservation["expires_at"])

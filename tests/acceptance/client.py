@@ -19,6 +19,7 @@ from tests.acceptance.answers import (
     check_reservation,
     check_shortages,
     check_stock,
+    check_worth,
 )
 
 JSON = "application/json"
@@ -99,6 +100,7 @@ class Client:
         answer = await self.put_level(sku, location, **body)
         assert answer.status == 200, answer.text
         check_level(answer.body)
+        check_worth(answer.body)
         return dict(answer.body)
 
     async def stock(self, sku: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+RESERVE = json.dumps({"lines": [{"sku": "A", "quantity": 1}]}).encode()
+
 
 @dataclass
 class Raw:
@@ -53,3 +55,8 @@ def head(method: str, target: str, length: int | None = None, *extra: str) -> by
     if length is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {length}"]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def padded(size: int) -> bytes:
+    """A valid reserve of exactly `size` bytes."""
+    return RESERVE + b" " * (size - len(RESERVE))

@@ -98,18 +98,6 @@ async def test_batch_without_ack_keeps_the_default_of_each_operation(api: Client
     assert result["body"]["durable"] is True
 
 
-async def test_configured_ack_is_the_default(new_gateway: Callable[..., Gateway], client_of: ClientOf) -> None:
-    """`[ack] reserve = durable` makes every reserve durable that does not say otherwise."""
-    running = new_gateway(GATEWAY_ACK__RESERVE="durable")
-    running.start()
-    api = client_of(running)
-    await api.stock_up("A", 5)
-
-    answer = await api.reserve(("A", 1))
-
-    assert answer.body["durable"] is True
-
-
 class LockedSqlite:
     """A SQLite file that can be made to answer nobody's commit."""
 
@@ -128,6 +116,11 @@ class LockedSqlite:
         """What another program reads beside the service."""
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connected:
             return [tuple(row) for row in connected.execute(query)]
+
+    async def tamper(self, statement: str) -> None:
+        """Another program has written what it never may."""
+        with closing(sqlite3.connect(self._path, timeout=10)) as connected, connected:
+            connected.execute(statement)
 
 
 class LockedPostgres:
@@ -152,6 +145,14 @@ class LockedPostgres:
         connected = await asyncpg.connect(self._url)
         try:
             return [tuple(row) for row in await connected.fetch(query)]
+        finally:
+            await connected.close()
+
+    async def tamper(self, statement: str) -> None:
+        """Another program has written what it never may."""
+        connected = await asyncpg.connect(self._url)
+        try:
+            await connected.execute(statement)
         finally:
             await connected.close()
 
@@ -209,6 +210,9 @@ async def check_unknown_commit(api: Client, database: LockedSqlite | LockedPostg
     assert await api.counters("A") == (9, 4, 1, 4)
     rows = await database.rows("SELECT shop, sku, location, on_hand, held, committed FROM levels")
     assert rows == [(api.shop, "A", "main", 9, 4, 1)]
+    assert (await api.get("/v1/admin/conservation")).body["violations"] == []
+    await database.tamper("UPDATE levels SET held = held + 1")
+    assert (await api.get("/v1/admin/conservation")).body["violations"], "a unit more in the table was not noticed"
 
 
 async def test_commit_that_does_not_come_is_told_as_unknown(stalling: Stalling) -> None:

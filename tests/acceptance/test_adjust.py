@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.answers import check_level, check_stock
+from tests.acceptance.answers import check_level, check_stock, check_worth
 from tests.acceptance.client import Client
 
 
@@ -18,6 +18,7 @@ async def test_adjust_moves_on_hand_by_its_delta(api: Client) -> None:
     down = await api.adjust("A", -8, "down")
 
     check_level(down.body)
+    check_worth(down.body)
     assert (up.status, up.body["on_hand"], up.body["sku"], up.body["durable"]) == (200, 8, "A", True)
     assert (down.status, down.body["on_hand"]) == (200, 0)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from tests.acceptance.answers import instant_ms
 from tests.acceptance.client import Client
 
@@ -50,6 +52,7 @@ async def test_unit_is_free_at_the_deadline_and_never_before(api: Client) -> Non
     assert levels == [(1, 1, 0, 0)] * HOLDS
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_hold_reads_held_before_and_expired_from_its_deadline_on(api: Client) -> None:
     """Reservation and level change together; the judge is Redis' clock, seen by a reserve beside each reading."""
     await api.stock_up("A", 1)
@@ -96,6 +99,7 @@ async def test_confirm_is_granted_before_and_refused_from_the_deadline_on(api: C
     assert await api.counters("A") == (40, 0, confirmed, 40 - confirmed)
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_expired_hold_is_swept_within_a_second_without_being_asked_for(api: Client) -> None:
     """Nobody touches the sku: the durable listing shows it ended, at most a second after its deadline."""
     await api.stock_up("A", 1)
@@ -113,6 +117,7 @@ async def test_expired_hold_is_swept_within_a_second_without_being_asked_for(api
     assert 0 <= late_ms <= 1000
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_multi_line_hold_expires_at_all_its_skus(api: Client) -> None:
     """Each of its units is free again, whichever sku is asked for first."""
     for sku in "ABC":

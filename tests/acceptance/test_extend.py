@@ -103,10 +103,10 @@ async def test_extend_to_a_tier_with_a_longer_lifetime_is_granted(api: Client) -
 async def test_extended_hold_outlives_its_first_deadline(api: Client) -> None:
     """The units stay held when the deadline passes that the hold was made with."""
     await api.stock_up("A", 1)
-    held = await api.hold("A", ttl_seconds=1)
-    await api.done("extend", held["id"], {"ttl_seconds": 60})
     await api.stock_up("B", 1)
-    witness = await api.hold("B", ttl_seconds=2)
+    held = await api.hold("A", ttl_seconds=1)
+    witness = await api.hold("B", ttl_seconds=1)
+    await api.done("extend", held["id"], {"ttl_seconds": 60})
 
     await api.expired(witness["id"])
 

@@ -102,7 +102,7 @@ async def test_repetition_after_other_changes_is_still_a_repetition(api: Client)
 
 
 @pytest.mark.parametrize("other", [{"on_hand": 51}, {"on_hand": 50, "safety_stock": 0}, {"deduction": 50}])
-async def test_same_sequence_with_other_content_is_stale(api: Client, other: dict[str, int]) -> None:
+async def test_same_sequence_with_other_content_is_stale(api: Client, other: dict[str, Any]) -> None:
     """Not greater than the stored one: 409, nothing changed."""
     await api.put_level("A", source="erp", sequence=10, on_hand=50)
     before = await api.level("A")

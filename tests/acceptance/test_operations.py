@@ -75,6 +75,7 @@ async def test_metrics_are_prometheus_text(api: Client) -> None:
     assert after > before
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_api_document_is_valid_and_lists_every_call(api: Client) -> None:
     """OpenAPI 3.1; no call of the contract is missing, and none is listed that the gateway does not know."""
     document = (await api.get("/openapi.json")).body
@@ -93,6 +94,7 @@ async def test_api_document_is_valid_and_lists_every_call(api: Client) -> None:
         assert answer.code not in {"not_found", "method_not_allowed"}, (method, path)
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_api_document_names_every_code(api: Client) -> None:
     """Each code that this version can answer stands in the document."""
     text = (await api.get("/openapi.json")).text
@@ -101,6 +103,7 @@ async def test_api_document_names_every_code(api: Client) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_docs_are_a_page_without_foreign_parts(api: Client) -> None:
     """HTML that loads only what the gateway itself serves."""
     page = await api.get("/docs")

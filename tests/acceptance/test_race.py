@@ -85,6 +85,7 @@ async def test_race_of_singles_multi_lines_and_batches_sells_every_unit_once(api
     assert (await api.stock("B"))["held"] == sum(len(body["lines"]) == 2 for body in granted)
 
 
+@pytest.mark.parametrize("gateway", ["embedded"], indirect=True)
 async def test_race_of_confirm_release_and_expiry_ends_each_hold_once(api: Client) -> None:
     """Each of 60 holds is confirmed, released and due at about the same time: one end each, and the sums agree."""
     await api.stock_up("A", 60)

@@ -116,10 +116,6 @@ async def test_everything_answered_survives_stop_kill_and_loss_of_redis(lasting:
         lose_redis(lasting.data_dir)
         lasting.start()
         await scene.check(client_of(lasting))
-        lasting.kill()
-        lose_redis(lasting.data_dir)
-        lasting.start()
-        await scene.check(client_of(lasting))
     api = client_of(lasting)
     ended = await api.expired(scene.short["id"])
     assert instant_ms(ended["ended_at"]) >= instant_ms(scene.short["expires_at"])
@@ -145,6 +141,7 @@ async def test_life_goes_on_with_what_was_held_before_redis_was_lost(
     api = client_of(running)
 
     assert (await api.reserve(("A", 3))).body["shortages"][0]["available"] == 2
+    await check_race(api, "A", 2)
     extended = await api.done("extend", holds[0]["id"])
     confirmed = await api.done("confirm", holds[2]["id"])
     fulfilled = await api.done("fulfil", holds[1]["id"])
@@ -159,6 +156,15 @@ async def test_life_goes_on_with_what_was_held_before_redis_was_lost(
     assert await api.counters("A") == (8, 2, 2, 4)
     assert await api.counters("B") == (3, 0, 3, 0)
     assert (await api.get("/v1/admin/conservation")).body["violations"] == []
+
+
+async def check_race(api: Client, sku: str, units: int) -> None:
+    """Sixty buyers at once for what is available of a level that Redis has to load first; all give it back."""
+    answers = await asyncio.gather(*[api.reserve((sku, 1)) for _ in range(60)])
+    won = [answer.body["id"] for answer in answers if answer.status == 201]
+    assert len(won) == units
+    assert {answer.code for answer in answers if answer.status != 201} == {"out_of_stock"}
+    await asyncio.gather(*[api.done("release", one) for one in won])
 
 
 async def test_kill_in_the_middle_of_work_loses_no_answer(
@@ -233,6 +239,7 @@ async def test_settled_work_leaves_redis_and_is_still_answered(
 
         await until(is_settled)
 
+    await check_race(api, "A", 7)
     assert await api.counters("A") == (9, 0, 2, 7)
     assert without_worth(await api.reservation(confirmed["id"])) == without_worth(confirmed)
     assert (await api.reservation(released["id"]))["state"] == "released"

@@ -59,8 +59,9 @@ async def test_shortage_after_a_hold_of_the_same_batch_tells_its_release(api: Cl
 
 async def test_shortage_after_moves_of_the_same_batch_tells_the_release_that_is_left(api: Client) -> None:
     """The soonest hold is released, extended or confirmed just before: what is told is the soonest of the others."""
-    extend = {"op": "extend", "body": {"ttl_seconds": 900}}
-    for number, move in enumerate([{"op": "release"}, extend, {"op": "confirm"}]):
+    extend: dict[str, Any] = {"op": "extend", "body": {"ttl_seconds": 900}}
+    moves: list[dict[str, Any]] = [{"op": "release"}, extend, {"op": "confirm"}]
+    for number, move in enumerate(moves):
         sku = f"S{number}"
         await api.stock_up(sku, 3)
         soonest, later = await api.hold(sku, ttl_seconds=60), await api.hold(sku, ttl_seconds=120)

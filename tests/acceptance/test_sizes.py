@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
 
 import pytest
 
 from tests.acceptance.client import Client
-from tests.acceptance.gateways import Gateway
-from tests.acceptance.sockets import connection, head
+from tests.acceptance.sockets import RESERVE, connection, head, padded
+
+# What the edge refuses does not depend on the stores behind it.
+pytestmark = pytest.mark.parametrize("gateway", ["embedded"], indirect=True, scope="session")
 
 MIB = 1_048_576
-RESERVE = {"lines": [{"sku": "A", "quantity": 1}]}
-
-
-def padded(size: int) -> bytes:
-    """A valid reserve of exactly `size` bytes."""
-    text = json.dumps(RESERVE).encode()
-    return text + b" " * (size - len(text))
 
 
 async def test_body_of_one_mib_is_read_and_one_byte_more_is_too_large(api: Client) -> None:
@@ -52,7 +45,7 @@ async def test_chunked_body_is_measured_too(api: Client) -> None:
     chunked = head("POST", target, None, "Content-Type: application/json", "Transfer-Encoding: chunked")
 
     async with connection(api.address) as raw:
-        small = json.dumps(RESERVE).encode()
+        small = RESERVE
         await raw.send(chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(small), small))
         taken = await raw.answer()
         await raw.send(chunked)
@@ -76,44 +69,6 @@ async def test_connection_lives_on_after_a_body_that_is_too_large(api: Client) -
 
     assert (first[0], first[2]["code"]) == (413, "body_too_large")
     assert (second[0], second[2]["status"]) == (200, "ok")
-
-
-@pytest.fixture
-async def tight(new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]) -> Client:
-    """A gateway with small bodies, small headers and 400 ms for a body to arrive."""
-    running = new_gateway(
-        GATEWAY_HTTP__BODY_BYTES_MAX="1024",
-        GATEWAY_HTTP__HEADER_BYTES_MAX="2048",
-        GATEWAY_HTTP__BODY_TIMEOUT_MS="400",
-    )
-    running.start()
-    return client_of(running)
-
-
-async def test_configured_sizes_and_times_are_kept(tight: Client) -> None:
-    """Small bodies 413, long headers 431, a body that drips 408; imports stay free of the limit."""
-    await tight.stock_up("A", 9)
-
-    assert (await tight.post("/v1/reservations", raw=padded(1024))).status == 201
-    assert (await tight.post("/v1/reservations", raw=padded(1025))).outcome == (413, "body_too_large")
-    rows = b"sku,location,on_hand\n" + b"".join(b"S%d,main,1\n" % row for row in range(300))
-    imported = await tight.post(
-        "/v1/stock/import", raw=rows, content_type="text/csv", source="erp", sequence=1, ack="memory"
-    )
-    assert imported.body["applied"] == 300
-
-    async with connection(tight.address) as raw:
-        await raw.send(head("GET", "/healthz", None, "X-Long: " + "x" * 4000))
-        status, headers, problem = await raw.answer()
-        assert (status, problem["code"]) == (431, "headers_too_large")
-        assert headers["content-type"].startswith("application/problem+json")
-
-    async with connection(tight.address) as raw:
-        await raw.send(head("POST", f"/v1/reservations?shop={tight.shop}", 37) + b'{"lines":')
-        status, headers, problem = await raw.answer()
-        assert (status, problem["code"]) == (408, "request_timeout")
-        assert headers["content-type"].startswith("application/problem+json")
-    assert (await tight.stock("A"))["held"] == 1
 
 
 async def test_slow_sender_does_not_keep_others_waiting(api: Client) -> None:
@@ -140,7 +95,7 @@ async def test_slow_sender_does_not_keep_others_waiting(api: Client) -> None:
 async def test_requests_in_one_go_are_answered_in_order(api: Client) -> None:
     """Pipelined requests on one connection: each its own answer, the first one first."""
     await api.stock_up("A", 9)
-    body = json.dumps(RESERVE).encode()
+    body = RESERVE
     target = f"/v1/reservations?shop={api.shop}"
 
     async with connection(api.address) as raw:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 
 import pytest
 
 from tests.acceptance.answers import CODES
 from tests.acceptance.client import Client
-from tests.acceptance.sockets import connection, head
+from tests.acceptance.sockets import RESERVE, connection, head
 
-RESERVE = json.dumps({"lines": [{"sku": "A", "quantity": 1}]}).encode()
+# What the edge refuses does not depend on the stores behind it.
+pytestmark = pytest.mark.parametrize("gateway", ["embedded"], indirect=True, scope="session")
+
 BROKEN = {
     "no request line": b"GARBAGE\r\n\r\n",
     "no version": b"GET /healthz\r\n\r\n",

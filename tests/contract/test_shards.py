@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -49,12 +50,13 @@ async def test_raise_epoch_gives_the_shard_to_its_owner(ledger: Ledger) -> None:
 
 
 async def test_raise_epoch_lease_ends_by_the_stores_clock(ledger: Ledger) -> None:
-    """The deadline is the store's now plus the lease: two leases differ by exactly what they differ, or the time between."""
+    """The deadline is the store's now, in milliseconds since 1970, plus the lease."""
     first = await ledger.raise_epoch(0, 0, OWNER, 0)
     second = await ledger.raise_epoch(0, 1, OWNER, 1_000_000)
 
     assert first is not None
     assert second is not None
+    assert abs(first.owner_deadline_ms - time.time() * 1000) < 60_000
     assert 0 <= second.owner_deadline_ms - first.owner_deadline_ms - 1_000_000 < 60_000
 
 

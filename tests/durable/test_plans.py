@@ -131,3 +131,15 @@ def test_every_combination_of_filters_has_a_statement_in_both_dialects() -> None
     for combination in product((True, False), (True, False), (True, False), (None, "held", "expired"), (True, False)):
         for dialect in ("postgresql", "sqlite"):
             bound(_search_statement(*combination), dialect)
+
+
+async def test_sqlite_finds_each_sku_by_its_name(sqlite_ledger: Ledger, sqlite_url: str) -> None:
+    """Skus are searched by shop and name together: by the shop alone each load would read its whole catalogue."""
+    sql, values = bound(stock._SKUS, "sqlite")
+    await sqlite_ledger.ping()
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+    searches = [step for step in steps if step.startswith("SEARCH")]
+    assert len(searches) == 3
+    assert all("(shop=? AND sku=?)" in step for step in searches), steps

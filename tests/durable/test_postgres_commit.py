@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from gateway.durable.ledger import CommitUnknown, Ledger, LedgerUnavailable
+from gateway.durable.postgres_transaction import commit
 from gateway.embedded import PrivatePostgres
 from tests.contract.batches import OWNER, Hold, Log, add, level_row, opened, stored
 from tests.contract.sql import rows_stored, run_sql
@@ -215,3 +216,16 @@ async def test_server_restart_is_one_failure_at_most(own_postgres: PrivatePostgr
         await asyncio.gather(*(ledger.ping() for _ in range(4)))
         await stored(ledger, log)
         await ledger.close()
+
+
+async def test_commit_of_a_failed_transaction_is_not_taken_for_one(postgres_url: str) -> None:
+    """PostgreSQL answers such a COMMIT with the word ROLLBACK and no error: nothing was written."""
+    async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1) as pool, pool.acquire() as raw:
+        await raw.execute("BEGIN; CREATE TABLE kept (it INTEGER)")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await raw.execute("INSERT INTO lost VALUES (1)")
+
+        with pytest.raises(LedgerUnavailable, match="ROLLBACK"):
+            await commit(raw)
+
+    assert await run_sql(postgres_url, "SELECT to_regclass('kept') IS NULL") == [(True,)]

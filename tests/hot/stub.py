@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager, suppress
 
 import hiredis
 
+from gateway.hot.connection import SocketLink
+from tests.hot.links import linked
+
 INFO = "# Replication\r\nrole:master\r\nmaster_replid:{lineage}\r\n"
 
 
@@ -135,6 +138,20 @@ async def stub_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Asyn
         yield server, port
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def stubbed(answer: Answer, **how: int) -> AsyncIterator[tuple[StubServer, SocketLink]]:
+    """A running stub and a started link to it."""
+    async with stub_server(answer) as (server, port), linked(f"redis://127.0.0.1:{port}", **how) as link:
+        yield server, link
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 3) -> None:
+    """Return once it holds. Raises TimeoutError: what the gateway does by itself tells nobody when it is done."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
 
 
 class Proxy:

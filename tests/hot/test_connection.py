@@ -9,12 +9,17 @@ import time
 import pytest
 import uvloop
 
-from gateway.hot.connection import Lost, NotSent, QueueFull, Refused, ReplyError
+from gateway.hot.connection import Lost, NotSent, QueueFull, Refused, ReplyError, SocketLink
 from tests.hot.links import linked, new_link
-from tests.hot.stub import Close, array, bulk, handler_server, proxied, stub_server
+from tests.hot.stub import Close, array, bulk, handler_server, proxied, stub_server, stubbed, until
 
 PONG = b"+PONG\r\n"
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def is_up(link: SocketLink) -> bool:
+    """Whether there is a connection that has not ended."""
+    return link._wire is not None and not link._wire.lost.done()
 
 
 def silent(_command: list[str]) -> bytes:
@@ -44,7 +49,7 @@ def test_replies_in_order_under_cancellation_belong_to_their_callers(loop: str) 
             answered += 1
             foreign += reply != f"nonce-{n}"
 
-        async with stub_server(echo) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+        async with stubbed(echo) as (_, link):
             tasks = [asyncio.create_task(one(n)) for n in range(1000)]
             for task in chance.sample(tasks, 333):
                 await asyncio.sleep(chance.random() / 10_000)
@@ -69,7 +74,7 @@ def test_large_commands_arrive_whole_and_in_order(loop: str) -> None:
         def length(command: list[str]) -> bytes:
             return b":%d\r\n" % len(command[-1])
 
-        async with stub_server(length) as (_, port), linked(f"redis://127.0.0.1:{port}", timeout_ms=10_000) as link:
+        async with stubbed(length, timeout_ms=10_000) as (_, link):
             calls = []
             for n in range(20):
                 calls.append(link.call("SET", "k", "x" * (500_000 + n)))
@@ -87,7 +92,7 @@ def test_large_commands_arrive_whole_and_in_order(loop: str) -> None:
 
 async def test_one_tick_is_one_write() -> None:
     """All commands of one tick arrive together, in the order they were called."""
-    async with stub_server(echo) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(echo) as (server, link):
         replies = await asyncio.gather(*[link.call("ECHO", str(n)) for n in range(500)])
 
         assert replies == [str(n) for n in range(500)]
@@ -96,7 +101,7 @@ async def test_one_tick_is_one_write() -> None:
 
 async def test_flush_sends_before_the_tick_is_over() -> None:
     """What was called leaves at once: the server has it although this coroutine never waited."""
-    async with stub_server(echo) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(echo) as (_, link):
         future = link.call("ECHO", "now")
         wire = link._wire
         assert wire is not None
@@ -134,7 +139,7 @@ async def test_error_reply_is_that_calls_error_alone() -> None:
     def answer(command: list[str]) -> bytes:
         return b"-OOM command not allowed\r\n" if command[1] == "2" else echo(command)
 
-    async with stub_server(answer) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(answer) as (_, link):
         one, two, three = await asyncio.gather(*[link.call("ECHO", str(n)) for n in (1, 2, 3)], return_exceptions=True)
 
     assert (one, three) == ("1", "3")
@@ -150,7 +155,7 @@ async def test_server_hangs_up_what_was_sent_is_lost() -> None:
             raise Close
         return echo(command)
 
-    async with stub_server(answer) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(answer) as (_, link):
         outcomes = await asyncio.gather(*[link.call("ECHO", str(n)) for n in (1, 2, 3)], return_exceptions=True)
 
     assert [type(outcome) for outcome in outcomes[1:]] == [Lost, Lost]
@@ -163,8 +168,7 @@ async def test_lost_reply_of_a_real_server_had_its_effect_once(valkey_url: str) 
         with pytest.raises(Lost):
             await link.call("INCR", "n")
         assert await link.wait_connected(1)
-        while link.pending or link._wire is None or link._wire.lost.done():
-            await asyncio.sleep(0.001)
+        await until(lambda: is_up(link))
 
         assert await link.call("GET", "n") == "1"
 
@@ -180,7 +184,7 @@ async def test_call_after_the_connection_ended_is_never_left_waiting() -> None:
             raise Close
         return echo(command)
 
-    async with stub_server(answer) as (_, port), linked(f"redis://127.0.0.1:{port}", timeout_ms=500) as link:
+    async with stubbed(answer, timeout_ms=500) as (_, link):
         with pytest.raises(Lost):
             await link.call("ECHO", "first")
 
@@ -199,7 +203,7 @@ async def test_call_after_the_connection_ended_is_never_left_waiting() -> None:
 
 async def test_dropped_before_it_left_is_not_sent() -> None:
     """A command that waits for its tick's end when the connection is given up did not leave: NotSent, not Lost."""
-    async with stub_server(echo) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(echo) as (server, link):
         sent = link.call("ECHO", "sent")
         link.flush()
         unsent = link.call("ECHO", "unsent")
@@ -242,14 +246,13 @@ async def test_close_tells_who_waits_and_nobody_waits_for_it_after() -> None:
 
 async def test_timeout_loses_the_connection_and_all_who_wait() -> None:
     """A server that does not answer: after the timeout all are Lost, and a new connection is made."""
-    async with stub_server(silent) as (server, port), linked(f"redis://127.0.0.1:{port}", timeout_ms=100) as link:
+    async with stubbed(silent, timeout_ms=100) as (server, link):
         began = time.monotonic()
         outcomes = await asyncio.gather(*[link.call("ECHO", str(n)) for n in range(3)], return_exceptions=True)
         took_s = time.monotonic() - began
 
         server.answer = echo
-        while server.connections < 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: server.connections == 2)
         assert await link.wait_connected(1)
         await asyncio.sleep(0.01)
         again = await link.call("ECHO", "again")
@@ -261,12 +264,10 @@ async def test_timeout_loses_the_connection_and_all_who_wait() -> None:
 
 async def test_timeout_counts_a_cancelled_call_too() -> None:
     """A caller that went away does not hide that the server has stopped answering."""
-    async with stub_server(silent) as (server, port), linked(f"redis://127.0.0.1:{port}", timeout_ms=100) as link:
+    async with stubbed(silent, timeout_ms=100) as (server, link):
         link.call("ECHO", "gone").cancel()
 
-        async with asyncio.timeout(1):
-            while server.connections < 2:
-                await asyncio.sleep(0.005)
+        await until(lambda: server.connections == 2)
 
 
 @pytest.mark.parametrize(
@@ -283,11 +284,9 @@ async def test_reply_that_can_not_be_right_ends_the_connection(reply: bytes) -> 
         was_bad, is_bad = is_bad, False
         return reply if was_bad else echo(command)
 
-    async with stub_server(answer) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(answer) as (server, link):
         (outcome,) = await asyncio.gather(link.call("ECHO", "x"), return_exceptions=True)
-        async with asyncio.timeout(2):
-            while server.connections < 2 or link._wire is None or link._wire.lost.done():
-                await asyncio.sleep(0.005)
+        await until(lambda: server.connections == 2 and is_up(link))
 
         assert isinstance(outcome, Lost) or outcome == "one"
         assert await link.call("ECHO", "y") == "y"
@@ -295,7 +294,7 @@ async def test_reply_that_can_not_be_right_ends_the_connection(reply: bytes) -> 
 
 async def test_queue_full_refuses_at_once() -> None:
     """With pending_max replies outstanding the next call is QueueFull, which is NotSent; a reply makes room."""
-    async with stub_server(silent) as (_, port), linked(f"redis://127.0.0.1:{port}", pending_max=3) as link:
+    async with stubbed(silent, pending_max=3) as (_, link):
         waiting = [link.call("ECHO", str(n)) for n in range(3)]
 
         with pytest.raises(QueueFull):
@@ -309,7 +308,7 @@ async def test_queue_full_refuses_at_once() -> None:
 
 async def test_queue_counts_cancelled_calls_until_their_reply() -> None:
     """A cancelled call keeps its place: it can not be used to send without bound."""
-    async with stub_server(silent) as (_, port), linked(f"redis://127.0.0.1:{port}", pending_max=2) as link:
+    async with stubbed(silent, pending_max=2) as (_, link):
         for n in range(2):
             link.call("ECHO", str(n)).cancel()
 
@@ -319,7 +318,7 @@ async def test_queue_counts_cancelled_calls_until_their_reply() -> None:
 
 async def test_reconnect_comes_back_with_growing_pauses() -> None:
     """While the server is away the link tries again and again, more slowly, never in a tight loop, and says why it fails."""
-    async with stub_server(echo) as (server, port), linked(f"redis://127.0.0.1:{port}", reconnect_ms_max=80) as link:
+    async with stubbed(echo, reconnect_ms_max=80) as (server, link):
         server.is_refusing = True
         server.hang_up()
         before = server.connections
@@ -363,13 +362,11 @@ async def test_reconnect_to_a_server_that_takes_and_drops_is_no_tight_loop() -> 
 
 async def test_reconnect_learns_the_lineage_anew() -> None:
     """A restarted or promoted server has another lineage, and the link knows before any call uses it."""
-    async with stub_server(echo) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(echo) as (server, link):
         before = link.lineage
         server.lineage = "lineage-2"
         server.hang_up()
-        async with asyncio.timeout(2):
-            while link.lineage == before:
-                await asyncio.sleep(0.002)
+        await until(lambda: link.lineage != before)
 
         assert (before, link.lineage) == ("lineage-1", "lineage-2")
 
@@ -409,12 +406,10 @@ async def test_start_at_a_replica_is_refused() -> None:
 
 async def test_primary_that_became_a_replica_is_left() -> None:
     """After a reconnect to what is now a replica no call is sent; back as a primary it serves again."""
-    async with stub_server(echo) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(echo) as (server, link):
         server.role_text = "role:slave\r\nmaster_replid:{lineage}\r\n"
         server.hang_up()
-        async with asyncio.timeout(2):
-            while "slave" not in link.problem:
-                await asyncio.sleep(0.002)
+        await until(lambda: "slave" in link.problem)
         with pytest.raises(NotSent, match="slave"):
             link.call("PING")
 

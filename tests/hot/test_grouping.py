@@ -9,7 +9,7 @@ import pytest
 from gateway.domain.errors import HotStoreUnavailable, ShardRecovering
 from gateway.hot.grouping import GROUP_MAX, Grouping
 from tests.hot.links import linked, new_shard
-from tests.hot.stub import Close, array, ok_reply, proxied, stub_server
+from tests.hot.stub import Close, array, ok_reply, proxied, stubbed
 from tests.lua.audit import audit
 from tests.lua.warehouse import Warehouse, wish
 
@@ -25,7 +25,7 @@ def held(command: list[str]) -> bytes:
 
 async def test_group_of_one_tick_travels_together() -> None:
     """Reserves of one tick are one call, each caller gets his own result; a full group leaves before the tick is over."""
-    async with stub_server(held) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(held) as (server, link):
         grouping = Grouping(new_shard(link))
         texts = [f"text {n}" for n in range(GROUP_MAX * 2 + 3)]
 
@@ -38,7 +38,7 @@ async def test_group_of_one_tick_travels_together() -> None:
 
 async def test_group_of_another_tick_travels_alone() -> None:
     """What comes a tick later does not wait for the answer of the one before."""
-    async with stub_server(held) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(held) as (server, link):
         grouping = Grouping(new_shard(link))
         first = grouping.reserve("one")
         await asyncio.sleep(0)
@@ -57,7 +57,7 @@ async def test_group_error_is_everybodys_own() -> None:
     def oom(_command: list[str]) -> bytes:
         return b"-OOM no room\r\n"
 
-    async with stub_server(oom) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(oom) as (_, link):
         grouping = Grouping(new_shard(link))
         problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
 
@@ -68,7 +68,7 @@ async def test_group_error_is_everybodys_own() -> None:
 
 async def test_group_on_a_closed_shard_is_not_applied() -> None:
     """A closed shard refuses all of them before anything is sent."""
-    async with stub_server(held) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(held) as (server, link):
         shard = new_shard(link)
         shard.close()
         grouping = Grouping(shard)
@@ -87,7 +87,7 @@ async def test_group_answered_with_nonsense_leaves_nobody_waiting(reply: bytes) 
     def answer(_command: list[str]) -> bytes:
         return reply
 
-    async with stub_server(answer) as (_, port), linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
+    async with stubbed(answer) as (_, link), asyncio.timeout(5):
         grouping = Grouping(new_shard(link))
         problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
 
@@ -135,7 +135,7 @@ async def test_group_of_which_no_reply_ever_comes_is_unknown() -> None:
     def gone(_command: list[str]) -> bytes:
         raise Close
 
-    async with stub_server(gone) as (_, port), linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
+    async with stubbed(gone) as (_, link), asyncio.timeout(5):
         grouping = Grouping(new_shard(link))
         problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
 
@@ -164,7 +164,7 @@ async def test_group_stub_speaks_like_the_script(valkey_url: str) -> None:
         warehouse = await Warehouse.open(link, "shape")
         await warehouse.stock("A", 5)
         real = await warehouse.raw(warehouse.as_group(warehouse.reserve(wish("A", 1))))
-    async with stub_server(held) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(held) as (_, link):
         stub = await link.call("FCALL", "group", 3, "m", "l", "d", "n", 1, 0, 1, "text")
 
     assert [type(part) for part in stub] == [type(part) for part in real]

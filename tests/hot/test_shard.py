@@ -10,7 +10,7 @@ import pytest
 from gateway.domain.errors import Corrupt, GatewayError, HotStoreUnavailable, Overloaded, ShardRecovering
 from gateway.hot.shard import DROPS, NOT_RUN, Shard
 from tests.hot.links import linked, new_link, new_shard
-from tests.hot.stub import Close, array, bulk, ok_reply, proxied, stub_server
+from tests.hot.stub import Close, array, bulk, ok_reply, proxied, stub_server, stubbed, until
 from tests.lua.audit import audit
 from tests.lua.warehouse import Warehouse, wish
 
@@ -48,36 +48,32 @@ class Script:
 @pytest.mark.parametrize("word", sorted(NOT_RUN))
 async def test_error_of_a_server_that_did_not_run_it_is_not_applied(word: str) -> None:
     """Each word of the table: not_applied; and the connection is given up where it is of no use any more."""
-    async with stub_server(Script(f"-{word} some reason\r\n".encode())) as (server, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            shard = new_shard(link)
+    async with stubbed(Script(f"-{word} some reason\r\n".encode())) as (server, link):
+        shard = new_shard(link)
 
-            found = await outcome(shard)
+        found = await outcome(shard)
 
-            assert found == (HotStoreUnavailable, "not_applied")
-            assert shard.is_open
-            if word in DROPS:
-                async with asyncio.timeout(1):
-                    while server.connections < 2:
-                        await asyncio.sleep(0.002)
-            else:
-                await asyncio.sleep(0.02)
-                assert server.connections == 1
+        assert found == (HotStoreUnavailable, "not_applied")
+        assert shard.is_open
+        if word in DROPS:
+            await until(lambda: server.connections == 2)
+        else:
+            await asyncio.sleep(0.02)
+            assert server.connections == 1
     assert len(server.commands) == 1
 
 
 @pytest.mark.parametrize("word", ["OOM", "BUSY", "LOADING", "READONLY"])
 async def test_error_after_a_lost_reply_is_unknown(word: str) -> None:
     """The first attempt may have run: what the server says to the second does not tell."""
-    async with stub_server(Script(Close, f"-{word} some reason\r\n".encode())) as (_, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link:
-            assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
+    async with stubbed(Script(Close, f"-{word} some reason\r\n".encode())) as (_, link):
+        assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
 
 
 @pytest.mark.parametrize("text", ["ERR something broke", "WRONGTYPE Operation against a key", "ERR script killed"])
 async def test_error_of_a_script_is_corrupt(text: str) -> None:
     """A script that broke off is a law broken: Corrupt, and unknown."""
-    async with stub_server(Script(f"-{text}\r\n".encode())) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(f"-{text}\r\n".encode())) as (_, link):
         assert await outcome(new_shard(link)) == (Corrupt, "unknown")
 
 
@@ -94,7 +90,7 @@ async def test_error_of_a_script_is_corrupt(text: str) -> None:
 async def test_status_that_ends_a_call(status: str, error: type[GatewayError], told: str, lost: bool) -> None:
     """Gates are not_applied, after a lost reply unknown; CLOSED and POISONED close the shard."""
     turns = (Close, status) if lost else (status,)
-    async with stub_server(Script(*turns)) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(*turns)) as (_, link):
         shard = new_shard(link)
 
         found = await outcome(shard)
@@ -106,9 +102,8 @@ async def test_status_that_ends_a_call(status: str, error: type[GatewayError], t
 
 async def test_lost_reply_is_asked_again_on_a_new_connection() -> None:
     """The same call again, under another nonce, until it is answered."""
-    async with stub_server(Script(Close, Close, "ok")) as (server, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
-            answer = await new_shard(link).run("expire", (), ("1",))
+    async with stubbed(Script(Close, Close, "ok")) as (server, link), asyncio.timeout(5):
+        answer = await new_shard(link).run("expire", (), ("1",))
 
     assert answer.status == "SWEPT"
     assert [command[-1] for command in server.commands] == ["1"] * 3
@@ -117,7 +112,7 @@ async def test_lost_reply_is_asked_again_on_a_new_connection() -> None:
 
 async def test_lost_reply_is_asked_again_resend_max_times() -> None:
     """Then it is unknown, and not one time more."""
-    async with stub_server(Script(Close)) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(Close)) as (server, link):
         found = await outcome(new_shard(link, resend_max=2))
 
     assert found == (HotStoreUnavailable, "unknown")
@@ -126,7 +121,7 @@ async def test_lost_reply_is_asked_again_resend_max_times() -> None:
 
 async def test_silent_server_is_unknown_within_the_time() -> None:
     """No answer at all: unknown, at the latest when the call's time is over."""
-    async with stub_server(Script(b"")) as (_, port), linked(f"redis://127.0.0.1:{port}", timeout_ms=100) as link:
+    async with stubbed(Script(b""), timeout_ms=100) as (_, link):
         began = time.monotonic()
 
         found = await outcome(new_shard(link, timeout_ms=300))
@@ -137,7 +132,7 @@ async def test_silent_server_is_unknown_within_the_time() -> None:
 
 async def test_no_connection_is_not_applied_within_the_time() -> None:
     """Nobody to talk to: not_applied after the call's time; the loop goes on meanwhile."""
-    async with stub_server(Script("ok")) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script("ok")) as (server, link):
         shard = new_shard(link)
         server.is_refusing = True
         server.hang_up()
@@ -152,7 +147,7 @@ async def test_no_connection_is_not_applied_within_the_time() -> None:
 
 async def test_connection_that_comes_back_in_time_is_used() -> None:
     """A call made while the link is away waits for it and succeeds."""
-    async with stub_server(Script("ok")) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script("ok")) as (server, link):
         shard = new_shard(link)
         server.is_refusing = True
         server.hang_up()
@@ -201,9 +196,8 @@ FOREIGN = {
 @pytest.mark.parametrize("reply", FOREIGN)
 async def test_foreign_reply_closes_the_connection_and_is_asked_again(reply: str) -> None:
     """A reply that does not echo the nonce is another's: its connection is not trusted, the call is made again."""
-    async with stub_server(Script(FOREIGN[reply], "ok")) as (server, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
-            answer = await new_shard(link).run("expire", (), ("1",))
+    async with stubbed(Script(FOREIGN[reply], "ok")) as (server, link), asyncio.timeout(5):
+        answer = await new_shard(link).run("expire", (), ("1",))
 
     assert answer.status == "SWEPT"
     assert server.connections == 2
@@ -211,7 +205,7 @@ async def test_foreign_reply_closes_the_connection_and_is_asked_again(reply: str
 
 async def test_foreign_replies_without_end_are_unknown() -> None:
     """Never an answer of one's own: unknown after the resends, never somebody else's data."""
-    async with stub_server(Script(FOREIGN["another's nonce"])) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(FOREIGN["another's nonce"])) as (_, link):
         assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
 
 
@@ -225,7 +219,7 @@ async def test_shift_by_one_is_noticed_by_every_caller() -> None:
         has_shifted = True
         return extra + ok_reply(command, "SWEPT", command[-1], "0", "0")
 
-    async with stub_server(answer) as (_, port), linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
+    async with stubbed(answer) as (_, link), asyncio.timeout(5):
         shard = new_shard(link)
         answers = await asyncio.gather(*[shard.run("expire", (), (str(n),)) for n in range(50)])
 
@@ -235,9 +229,8 @@ async def test_shift_by_one_is_noticed_by_every_caller() -> None:
 async def test_unknown_library_is_loaded_and_called_once_more() -> None:
     """A server that does not know the functions has run nothing: they are loaded, the call is made again."""
     missing = b"-ERR Function not found\r\n"
-    async with stub_server(Script(missing, b"+gateway\r\n", "ok")) as (server, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
-            answer = await new_shard(link).run("expire", (), ("1",))
+    async with stubbed(Script(missing, b"+gateway\r\n", "ok")) as (server, link), asyncio.timeout(5):
+        answer = await new_shard(link).run("expire", (), ("1",))
 
     assert answer.status == "SWEPT"
     assert [command[0] for command in server.commands] == ["FCALL", "FUNCTION", "FCALL"]
@@ -246,14 +239,14 @@ async def test_unknown_library_is_loaded_and_called_once_more() -> None:
 async def test_unknown_library_that_can_not_be_loaded_is_not_applied() -> None:
     """Loading fails: nothing ran."""
     missing = b"-ERR Function not found\r\n"
-    async with stub_server(Script(missing, b"-OOM no room\r\n")) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(missing, b"-OOM no room\r\n")) as (_, link):
         assert await outcome(new_shard(link)) == (HotStoreUnavailable, "not_applied")
 
 
 async def test_unknown_library_after_a_lost_reply_that_can_not_be_loaded_is_unknown() -> None:
     """The first attempt may have run before the library went away: then nobody knows."""
     missing = b"-ERR Function not found\r\n"
-    async with stub_server(Script(Close, missing, b"-OOM no room\r\n")) as (_, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(Close, missing, b"-OOM no room\r\n")) as (_, link):
         assert await outcome(new_shard(link)) == (HotStoreUnavailable, "unknown")
 
 
@@ -263,7 +256,7 @@ async def test_unknown_library_for_ever_ends() -> None:
     def answer(command: list[str]) -> bytes:
         return b"+gateway\r\n" if command[0] == "FUNCTION" else b"-ERR Function not found\r\n"
 
-    async with stub_server(answer) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(answer) as (server, link):
         error, _ = await outcome(new_shard(link, timeout_ms=300))
 
     assert issubclass(error, GatewayError)
@@ -286,13 +279,11 @@ async def test_flushed_library_is_loaded_again_on_a_real_server(valkey_url: str)
 
 async def test_other_lineage_closes_the_shard_before_anything_is_sent() -> None:
     """A server with another replication history is not the one the shard was opened on."""
-    async with stub_server(Script("ok")) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script("ok")) as (server, link):
         shard = new_shard(link)
         server.lineage = "lineage-2"
         server.hang_up()
-        async with asyncio.timeout(2):
-            while link.lineage != "lineage-2":
-                await asyncio.sleep(0.002)
+        await until(lambda: link.lineage == "lineage-2")
 
         found = await outcome(shard)
 
@@ -302,7 +293,7 @@ async def test_other_lineage_closes_the_shard_before_anything_is_sent() -> None:
 
 async def test_queue_full_is_overloaded_and_not_applied() -> None:
     """No room among the commands under way."""
-    async with stub_server(Script(b"")) as (_, port), linked(f"redis://127.0.0.1:{port}", pending_max=1) as link:
+    async with stubbed(Script(b""), pending_max=1) as (_, link):
         shard = new_shard(link)
         waiting = link.call("PING")
 
@@ -315,10 +306,9 @@ async def test_queue_full_is_overloaded_and_not_applied() -> None:
 
 async def test_plain_question_after_a_lost_reply_is_asked_once_more() -> None:
     """`ask` repeats a command that changes nothing, once; an error reply is not repeated."""
-    async with stub_server(Script(Close, bulk("value"))) as (server, port):
-        async with linked(f"redis://127.0.0.1:{port}") as link, asyncio.timeout(5):
-            assert await new_shard(link).ask("GET", "k") == "value"
-    async with stub_server(Script(b"-ERR no\r\n")) as (server, port), linked(f"redis://127.0.0.1:{port}") as link:
+    async with stubbed(Script(Close, bulk("value"))) as (server, link), asyncio.timeout(5):
+        assert await new_shard(link).ask("GET", "k") == "value"
+    async with stubbed(Script(b"-ERR no\r\n")) as (server, link):
         with pytest.raises(HotStoreUnavailable, match="no"):
             await new_shard(link).ask("GET", "k")
         assert len(server.commands) == 1
@@ -379,8 +369,7 @@ async def test_original_that_arrives_after_its_resend_does_not_hold_twice(valkey
             await warehouse.stock("A", 10)
             proxy.hold = True
             call = asyncio.create_task(warehouse.run(warehouse.reserve(wish("A", 3), key=key)))
-            while not proxy.held:
-                await asyncio.sleep(0.001)
+            await until(lambda: bool(proxy.held))
             proxy.hold = False
 
             answer = await call

@@ -84,9 +84,8 @@ def test_style_everything_public_has_a_docstring(module: Module) -> None:
 def test_style_no_name_says_nothing() -> None:
     """No file, folder, class or function is named utils, helpers, manager, data or info."""
     wrong = []
-    for path in [*code_files(), *(ROOT / "gateway").iterdir()]:
-        if path.stem.lower() in BANNED_NAMES:
-            wrong.append(str(path))
+    paths = [*code_files(), *(ROOT / "gateway").iterdir()]
+    wrong += [str(path) for path in paths if path.stem.lower() in BANNED_NAMES]
     for module in modules():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -105,7 +105,7 @@ async def audit(warehouse: Warehouse) -> Told:
             continue
         assert key.startswith(base), f"{key} is nobody's"
         kind, colon, name = key.removeprefix(base).partition(":")
-        assert colon and kind in "sdrqt", f"{key} is nobody's"
+        assert f"{kind}{colon}" in ("s:", "d:", "r:", "q:", "t:"), f"{key} is nobody's"
         by_kind[kind][name] = content
     _due(warehouse, told, by_kind, contents, lives)
     checkpoint = int(contents[warehouse.keys.meta]["checkpoint"])

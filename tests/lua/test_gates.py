@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.domain.errors import Overloaded, ShardRecovering
-from gateway.domain.identifier import ReservationId
 from tests.lua.warehouse import DAY_MS, START_MS, Call, Warehouse, wish
 
 SPARE = 100_000
@@ -351,21 +352,13 @@ async def test_gate_nobody_finds_another_shops_reservation(warehouse: Warehouse)
     wrong_epoch = held.id._replace(epoch=2)
     before = await warehouse.snapshot()
 
-    statuses = []
-    for name in ("extend", "confirm", "fulfil", "release"):
-        build = getattr(warehouse, name)
-        statuses.append((await warehouse.run(build(held, shop="other"))).status)
-        for id in (wrong_seq, wrong_epoch):
-            statuses.append((await warehouse.run(build(_with_id(held, id)))).status)
+    builders = [warehouse.extend, warehouse.confirm, warehouse.fulfil, warehouse.release]
+    calls = [build(held, shop="other") for build in builders]
+    calls += [build(replace(held, id=id)) for build in builders for id in (wrong_seq, wrong_epoch)]
+    statuses = [(await warehouse.run(call)).status for call in calls]
 
     assert statuses == ["NOT_FOUND"] * 12
     assert await warehouse.snapshot() == before
-
-
-def _with_id(r, id: ReservationId):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
-    return replace(r, id=id)
 
 
 async def test_shard_turns_gates_into_errors(warehouse: Warehouse) -> None:

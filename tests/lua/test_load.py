@@ -8,10 +8,10 @@ from gateway.domain.stock import Level, Sku, SourceEntry
 from gateway.hot.operations import parse_sku, sku_fields
 from tests.lua.warehouse import Warehouse, wish
 
+MINE = "my ticket"
 
-async def load(
-    warehouse: Warehouse, name: str, *texts: str, token: str = "token", epoch: int = 1, ttl_ms: int = 0
-) -> str:
+
+async def load(warehouse: Warehouse, name: str, *texts: str, token: str = MINE, epoch: int = 1, ttl_ms: int = 0) -> str:
     """The status of one load."""
     keys = warehouse.keys
     names = (keys.meta, keys.named(name), keys.ticket(name))
@@ -20,7 +20,7 @@ async def load(
     return reply[1]
 
 
-async def take_ticket(warehouse: Warehouse, name: str, token: str = "token") -> bool:
+async def take_ticket(warehouse: Warehouse, name: str, token: str = MINE) -> bool:
     """Whether the ticket was free."""
     return await warehouse.call("SET", warehouse.keys.ticket(name), token, "NX", "PX", 60_000) == "OK"
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain.errors import HotStoreUnavailable
-from gateway.domain.reservation import Reservation
 from gateway.hot.operations import sku_fields
 from tests.lua.audit import audit
 from tests.lua.conftest import socket_link
@@ -165,11 +164,9 @@ async def test_memory_is_back_to_the_empty_size(warehouse: Warehouse) -> None:
 
 async def _trade(warehouse: Warehouse, name: str, count: int) -> None:
     """So many reservations over a hundred skus, each to its end; records and adjustments with them."""
-    holds: list[Reservation] = []
     for n in range(100):
         await warehouse.stock(f"{name}{n}", 1000)
-    for n in range(count):
-        holds.append(await warehouse.hold(wish(f"{name}{n % 100}", 1), key=f"{name}-{n}", ttl_ms=1000))
+    holds = [await warehouse.hold(wish(f"{name}{n % 100}", 1), key=f"{name}-{n}", ttl_ms=1000) for n in range(count)]
     for n, r in enumerate(holds):
         if n % 4 == 0:
             await warehouse.run(warehouse.release(r))
@@ -187,8 +184,11 @@ async def _trade(warehouse: Warehouse, name: str, count: int) -> None:
 async def _forget_all(warehouse: Warehouse) -> None:
     """All is settled with lives of a millisecond, and these are over."""
     await warehouse.settle(idle_ms=1, ended_ms=1, retention_ms=1)
-    while any(warehouse.keys.base + kind in key for key in await warehouse.all_keys() for kind in ("s:", "r:", "q:")):
-        await asyncio.sleep(0.01)  # the server's own sweep of ended keys
+    left = True
+    while left:  # until the server's own sweep of ended keys has come by
+        left = any(
+            warehouse.keys.base + kind in key for key in await warehouse.all_keys() for kind in ("s:", "r:", "q:")
+        )
     await warehouse.call("MEMORY", "PURGE")
 
 

@@ -9,10 +9,11 @@ from tests.lua.warehouse import Warehouse, told, wish
 
 SKUS = [
     "a/b", "/", "//x//", "100%", "%d%s%%", "%1", "é", "{x}", "}{", "{t}:1:", "🧦", "a b", "*", "?[a-z]", "^$", "(.-)", "\\n", "a\\tb",
-    "'\"", "s:main/A", "0", "-1", "1e5", "nil", "\u2028x", "\u0085", "x" * 128, "ß" * 128, "🧦" * 128, "a,b", "E", "=cmd", "A|B", "main/A",
-    "\ufeffx", "a\u200bb", "\x7f-is-control".replace("\x7f", "_"),
+    "'\"", "s:main/A", "0", "-1", "1e5", "nil", "\u2028x", "\u0085", "x" * 128, "ß" * 128,
+    "🧦" * 128, "a,b", "E", "=cmd", "A|B", "main/A",
+    "\ufeffx", "a\u200bb",
 ]  # fmt: skip
-LOCATIONS = ["a.b-c_d", "0", "A" * 64, "x-1", "%".replace("%", "9"), "Lmain", "X"]
+LOCATIONS = ["a.b-c_d", "0", "A" * 64, "x-1", "9", "Lmain", "X"]
 
 
 @pytest.mark.parametrize("sku", SKUS)

@@ -145,7 +145,7 @@ async def test_legal_moves_are_those_of_the_table() -> None:
     """The domain's list of legal moves and the scripts agree."""
     moves = {state: set() for state in LEGAL_MOVES} | {"held": {"expired"}}  # type: ignore[var-annotated]
     for (_, state), outcome in TABLE.items():
-        if isinstance(outcome, str) and outcome != "=" and state != "due" and outcome != state:
+        if isinstance(outcome, str) and outcome != "=" and state not in ("due", outcome):
             moves[state].add(outcome)
     moves["held"].discard("fulfilled")  # confirm and fulfil make two moves, each an event
 

@@ -289,10 +289,12 @@ async def lost_connection(link: SocketLink) -> None:
 
 @asynccontextmanager
 async def running(stores: Stores, *, is_flushing: bool = True, is_drained: bool = True) -> AsyncIterator[Gateway]:
-    """A gateway that has opened its shard; at the end it is stopped as a process that drains, or is killed."""
+    """A gateway that has opened its shard; at the end it is stopped as a process that drains, or killed, as after a failure."""
     async with Gateway(stores, is_flushing=is_flushing) as gateway:
         try:
             yield gateway
-        finally:
-            if not is_drained:
-                await gateway.kill()
+        except BaseException:
+            await gateway.kill()
+            raise
+        if not is_drained:
+            await gateway.kill()

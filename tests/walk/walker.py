@@ -181,7 +181,7 @@ class Walker:
 
     async def flush_and_evict(self, evict: bool) -> None:
         """The durable store has everything; with `evict` whatever got a life has reached its end."""
-        await self.warehouse.settle()
+        await self.warehouse.settle(retention_ms=1_000_000_000_000)  # lives run by the server's clock, not by ours
         self.last = None  # what is evicted is not recognised by its own key; LATE keeps such a call out
         for key in await self.warehouse.all_keys() if evict else []:
             name = key.removeprefix(self.warehouse.keys.base)

@@ -1,4 +1,4 @@
-"""What a full gateway says: `overloaded` with Retry-After, nothing applied, and ends and sales still work."""
+"""Limits that an operator sets: sizes, times, and what a full gateway says. Ends and sales still work then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.client import Client
 from tests.acceptance.gateways import Gateway
 from tests.acceptance.patience import until
-from tests.acceptance.sockets import connection, head
+from tests.acceptance.sockets import connection, head, padded
 
 
 @pytest.fixture
@@ -66,3 +66,43 @@ async def test_full_gateway_refuses_and_recovers(small: tuple[Client, str]) -> N
     assert [answer.status for answer in ended] == [200, 200]
     assert written.outcome == (503, "overloaded")
     assert await api.counters("A") == (100, len(granted) + 1, 1, 98 - len(granted))
+
+
+@pytest.fixture
+async def tight(new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]) -> Client:
+    """A gateway with small bodies, small headers and 400 ms for a body to arrive."""
+    running = new_gateway(
+        GATEWAY_HTTP__BODY_BYTES_MAX="1024",
+        GATEWAY_HTTP__HEADER_BYTES_MAX="2048",
+        GATEWAY_HTTP__BODY_TIMEOUT_MS="400",
+        GATEWAY_ACK__RESERVE="durable",
+    )
+    running.start()
+    return client_of(running)
+
+
+async def test_configured_sizes_times_and_ack_are_kept(tight: Client) -> None:
+    """Small bodies 413, long headers 431, a body that drips 408, reserves durable; imports are free of the limit."""
+    await tight.stock_up("A", 9)
+
+    taken = await tight.post("/v1/reservations", raw=padded(1024))
+    assert (taken.status, taken.body["durable"]) == (201, True)
+    assert (await tight.post("/v1/reservations", raw=padded(1025))).outcome == (413, "body_too_large")
+    rows = b"sku,location,on_hand\n" + b"".join(b"S%d,main,1\n" % row for row in range(300))
+    imported = await tight.post(
+        "/v1/stock/import", raw=rows, content_type="text/csv", source="erp", sequence=1, ack="memory"
+    )
+    assert imported.body["applied"] == 300
+
+    async with connection(tight.address) as raw:
+        await raw.send(head("GET", "/healthz", None, "X-Long: " + "x" * 4000))
+        status, headers, problem = await raw.answer()
+        assert (status, problem["code"]) == (431, "headers_too_large")
+        assert headers["content-type"].startswith("application/problem+json")
+
+    async with connection(tight.address) as raw:
+        await raw.send(head("POST", f"/v1/reservations?shop={tight.shop}", 37) + b'{"lines":')
+        status, headers, problem = await raw.answer()
+        assert (status, problem["code"]) == (408, "request_timeout")
+        assert headers["content-type"].startswith("application/problem+json")
+    assert (await tight.stock("A"))["held"] == 1

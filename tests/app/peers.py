@@ -1,0 +1,67 @@
+"""Servers that are no Redis to work with: they answer by a script, each connection in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+Answer = Callable[[bytes], bytes | None]
+
+
+@contextmanager
+def peer(answer: Answer) -> Iterator[str]:
+    """The address of a server that answers what `answer` makes of each piece it receives; None ends the connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while (received := connection.recv(65_536)) and (said := answer(received)) is not None:
+                connection.sendall(said)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.settimeout(10)
+                threads.append(threading.Thread(target=serve, args=(connection,)))
+                threads[-1].start()
+
+    accepting = threading.Thread(target=accept)
+    accepting.start()
+    try:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        accepting.join()
+        for thread in threads:
+            thread.join()
+
+
+def bulk(text: str) -> bytes:
+    """The text as RESP has it."""
+    return f"${len(text)}\r\n{text}\r\n".encode()
+
+
+def redis_of_version(version: str) -> Answer:
+    """A Redis of this version that says what INFO says, and nothing else."""
+    told = bulk(f"# Server\r\nredis_version:{version}\r\nrole:master\r\nmaster_replid:abc\r\nmaxmemory_policy:noeviction\r\n")
+    return lambda received: told * received.count(b"INFO")
+
+
+def closes(_: bytes) -> bytes | None:
+    """A server that hangs up at the first word."""
+    return None
+
+
+def speaks_http(_: bytes) -> bytes | None:
+    """A server of another trade."""
+    return b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+
+def says_nothing(_: bytes) -> bytes | None:
+    """A server that hangs."""
+    return b""

@@ -1,0 +1,68 @@
+"""The engine in this process: whatever its end meets, its stores are let go."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from gateway.domain.errors import ShardRecovering
+from gateway.domain.event import EntryInvalid
+from gateway.flush.flusher import Fenced
+from gateway.hot.log import ChainBroken
+from tests.contract.sql import run_sql
+from tests.service.gateway import Gateway, Stores, running
+
+
+def threads() -> set[str]:
+    """The threads of drivers; those of the event loop's own pool end with the loop."""
+    return {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+
+
+@pytest.mark.parametrize("problem", [Fenced("not ours"), ChainBroken("a gap"), EntryInvalid("newer")])
+async def test_engine_ends_whatever_its_last_flush_meets(
+    stores: Stores, problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A last flush that fails leaves the rest in the log: the end goes on, no connection and no thread is left."""
+    before = threads()
+    gateway = await Gateway(stores, is_flushing=False).__aenter__()
+    await gateway.put("tee", 10)
+
+    async def fails() -> int:
+        raise problem
+
+    monkeypatch.setattr(gateway.flusher, "step", fails)
+    try:
+        await gateway.__aexit__(None, None, None)
+        assert threads() == before
+        assert gateway.link.pending == 0
+        assert gateway.link._wire is None
+    finally:
+        await gateway.kill()
+    async with running(stores, is_flushing=False) as again:
+        assert (await again.level("tee")).on_hand == 10
+
+
+async def test_engine_that_can_not_open_lets_go_of_its_stores(stores: Stores) -> None:
+    """A start that fails on the way leaves no connection and no thread behind."""
+    before = threads()
+    async with running(stores):
+        pass
+    await run_sql(stores.database_url, "UPDATE shards SET state = 'halted'")
+    with pytest.raises(Exception, match="halted"):
+        async with running(stores):
+            raise AssertionError("it must not open")
+    assert threads() == before
+
+
+async def test_engine_says_that_it_is_not_ready_while_its_shard_is_closed(idle: Gateway) -> None:
+    """Readiness names the closed shard, and is there again when the keeper has opened it."""
+    assert (await idle.operations.readiness()).is_ready
+    await idle.redis("HSET", idle.shard.keys.meta, "poison", "a test")
+    with pytest.raises(ShardRecovering):
+        await idle.put("tee", 1)
+    readiness = await idle.operations.readiness()
+    assert not readiness.is_ready
+    assert readiness.checks["shards"] == {"ok": False, "open": 0, "epoch": 1, "problem": "shard 0 is closed"}
+    await idle.keep()
+    assert (await idle.operations.readiness()).is_ready
