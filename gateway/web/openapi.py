@@ -19,7 +19,7 @@ from gateway.web.wire import JSON, PROBLEM
 _REF: Final = "#/components/schemas/{model}"
 _Errors = tuple[type[GatewayError], ...]
 #: What any call may answer, by what it has.
-_ANY: Final[_Errors] = (e.MethodNotAllowed, e.HeadersTooLarge, e.RequestTimeout, e.GatewayError)
+_ANY: Final[_Errors] = (e.MalformedRequest, e.MethodNotAllowed, e.HeadersTooLarge, e.RequestTimeout, e.GatewayError)
 _WITH_SCOPE: Final[_Errors] = (e.Unauthenticated, e.Forbidden, e.RateLimited, e.Overloaded)
 _WITH_FIELDS: Final[_Errors] = (e.InvalidRequest,)
 _WITH_BODY: Final[_Errors] = (e.MalformedJson, e.BodyTooLarge, e.UnsupportedMediaType)

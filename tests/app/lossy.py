@@ -12,19 +12,33 @@ from pathlib import Path
 class LossyWire:
     """A listener on a unix socket that passes on to a server's, both ways.
 
-    While `loses` is above 0, that share of the answers is dropped, and with each the connection. `hold` keeps what the gateway
-    sends next from the server, and breaks the connection to the gateway; `deliver` hands it over all the same.
+    `lose` drops one in so many answers, and with each the connection. `hold` keeps what the gateway sends next from the server,
+    and breaks the connection to the gateway; `deliver` hands it over all the same.
     """
 
     def __init__(self, server: str, rng: random.Random) -> None:
-        self.loses = 0.0
         self.lost = 0
+        self._one_in = 0
+        self._until_loss = 0
         self._server = server
         self._rng = rng
         self._holds = False
         self._held: list[tuple[asyncio.StreamWriter, asyncio.StreamReader, bytes]] = []
         self.is_held = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+
+    def lose(self, one_in: int) -> None:
+        """From now on one in so many answers is lost, on the average and at irregular distances; 0 = none."""
+        self._one_in = one_in
+        self._until_loss = self._rng.randint(1, max(2 * one_in - 1, 1))
+
+    def _is_lost(self) -> bool:
+        self._until_loss -= 1
+        if self._one_in == 0 or self._until_loss > 0:
+            return False
+        self.lost += 1
+        self.lose(self._one_in)
+        return True
 
     def hold(self) -> None:
         """The next command is held back, and its sender sees the connection break."""
@@ -50,10 +64,10 @@ class LossyWire:
             asyncio.create_task(self._forth(client, asking, server)),
             asyncio.create_task(self._back(server, answering)),
         }
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):  # the end of the test; the stream's own callback stumbles over a cancelled task
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         answering.close()
         if not any(asking is held for held, _, _ in self._held):
             asking.close()
@@ -77,8 +91,7 @@ class LossyWire:
 
     async def _back(self, server: asyncio.StreamReader, answering: asyncio.StreamWriter) -> None:
         while chunk := await server.read(65_536):
-            if self._rng.random() < self.loses:
-                self.lost += 1
+            if self._is_lost():
                 return
             answering.write(chunk)
             await answering.drain()

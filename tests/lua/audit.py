@@ -27,7 +27,7 @@ class Told:
 
     levels: dict[Place, list[int]] = field(default_factory=dict)
     versions: Counter[Place] = field(default_factory=Counter)
-    positions: dict[Place, int] = field(default_factory=dict)
+    positions: dict[Place, tuple[int, int]] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
     packed: dict[str, str] = field(default_factory=dict)
     sources: dict[Place, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
@@ -71,7 +71,7 @@ class Told:
         assert [a + b for a, b in zip(before, deltas, strict=True)] == counters, event.payload
         self.versions[place] += 1
         assert version == self.versions[place], event.payload
-        self.levels[place], self.positions[place] = counters, event.seq
+        self.levels[place], self.positions[place] = counters, (event.epoch, event.seq)
 
     def _change(self, event: Event, fields: list[str], lines: list[str]) -> None:
         id, packed = fields[0], "\n".join(["\t".join(fields[1:]), *lines])
@@ -194,7 +194,7 @@ def _sku(told: Told, name: str, fields: dict[str, str], checkpoint: int, life: i
 def _level(told: Told, place: Place, level: Level, sources: str) -> None:
     counters = [level.on_hand, level.held, level.committed, level.deducted, level.safety_stock]
     assert counters == told.levels[place]
-    assert (level.version, level.seq) == (told.versions[place], told.positions[place])
+    assert (level.version, (level.epoch, level.seq)) == (told.versions[place], told.positions[place])
     rows = dict(row.split("\t", 1) for row in sources.split("\n") if row)
     assert rows == told.sources[place]
 

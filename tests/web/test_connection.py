@@ -87,7 +87,7 @@ async def test_bytes_that_are_no_http_answer_400_and_close(raw: Gateway, name: s
 
     assert statuses(answer) == [400]
     told = problem(answer)
-    assert (told["code"], told["outcome"]) == ("invalid_request", "not_applied")
+    assert (told["code"], told["outcome"]) == ("malformed_request", "not_applied")
     assert raw.books.seen == []
 
 

@@ -17,9 +17,9 @@ from gateway.web.problems import STATUS_OF_CODE, Problems, retry_after_seconds
 from gateway.web.shapes import Problem
 from tests.web.conftest import Gateway
 
-#: Section 1 of the contract, as it stands there.
+#: Section 1 of the contract, and `malformed_request`, which is ours.
 CONTRACT = {
-    400: ["malformed_json", "idempotency_key_required"],
+    400: ["malformed_request", "malformed_json", "idempotency_key_required"],
     401: ["unauthenticated"],
     403: ["forbidden"],
     404: ["reservation_not_found", "sku_not_found", "not_found"],
