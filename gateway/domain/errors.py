@@ -44,6 +44,7 @@ class GatewayError(Exception):
 
     @classmethod
     def title(cls) -> str:
+        """What went wrong in general: the first line of the class' docstring."""
         return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
 
 

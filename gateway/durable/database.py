@@ -21,7 +21,9 @@ class Connection(Protocol):
     """A borrowed connection; only for the block it was borrowed for."""
 
     @property
-    def dialect(self) -> DialectName: ...
+    def dialect(self) -> DialectName:
+        """Which SQL it speaks."""
+        ...
 
     async def fetch(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """All rows. A single statement sees a single state of the store."""

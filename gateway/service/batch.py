@@ -21,8 +21,13 @@ CHANGE_LINES = 4  # what a change of one reservation counts for: its lines are n
 class Texts(Protocol):
     """Who knows how commands are told to scripts."""
 
-    def reserve_text(self, command: Reserve, call: Call, random_part: str, *, has_asked: bool) -> str: ...
-    def change_text(self, command: Extend | Confirm | Fulfil | Release, call: Call, id: ReservationId) -> str: ...
+    def reserve_text(self, command: Reserve, call: Call, random_part: str, *, has_asked: bool) -> str:
+        """The operation reserve."""
+        ...
+
+    def change_text(self, command: Extend | Confirm | Fulfil | Release, call: Call, id: ReservationId) -> str:
+        """The operation on one reservation."""
+        ...
 
 
 @dataclass(slots=True)

@@ -23,14 +23,14 @@ from tests.servers import RedisServers
 from tests.walk.model import Wanted
 from tests.walk.walker import LOCATIONS, SKUS, Step, Walker
 
-EXAMPLES = {"valkey": 60, "fakeredis": 12}
+EXAMPLES = {"valkey": 100, "fakeredis": 12}
 STEPS = 40
 
 skus = st.sampled_from(SKUS)
 places = st.sampled_from([None, *LOCATIONS, "nowhere"])
 wishes = st.lists(st.builds(Wanted, skus, st.integers(1, 4), places), min_size=1, max_size=4)
 ttls_ms = st.sampled_from([1, 2, 50, 1000, 60_000])
-keys = st.sampled_from(["", "", "", "k1", "k2", "k3"])
+keys = st.sampled_from(["", "", "k1", "k2", "k3", "k4"])
 fingerprints = st.sampled_from(["f1", "f1", "f2"])
 few = st.one_of(st.none(), st.integers(0, 6))
 preferences = st.one_of(st.none(), st.lists(st.sampled_from([*LOCATIONS, "nowhere"]), max_size=3).map(tuple))
@@ -148,6 +148,11 @@ class ShardWalk(RuleBasedStateMachine):
     ) -> None:
         """A count, a setting, or a stale message."""
         self.do(self.walker.step(self.walker.put(sku, location, source, sequence, numbers, reflected)))
+
+    @rule(pick=st.integers(0, 99), on_hand=st.integers(0, 6))
+    def reflect(self, pick: int, on_hand: int) -> None:
+        """A count that no longer contains one of the sales, of which it may be a part."""
+        self.do(self.walker.reflect_one(pick, on_hand))
 
     @rule(
         sku=skus,

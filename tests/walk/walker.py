@@ -39,6 +39,7 @@ class Walker:
         self.last: Call | None = None
         self._ids = 0
         self._keys = 0
+        self._counts = 0
 
     async def begin(self) -> None:
         """Every sku is known, none has a level."""
@@ -147,6 +148,19 @@ class Walker:
         answer = await self.run(call)
         self._compare(call, answer.status, answer.fields, expect())
         self.last = call if answer.status in DONE else None
+
+    async def reflect_one(self, pick: int, on_hand: int) -> None:
+        """A count of one level that contains one sale's units no more; nothing when nothing is sold."""
+        sold = [
+            (id, line)
+            for id, booking in self.model.bookings.items()
+            if booking.state == "confirmed"
+            for line in booking.lines
+        ]
+        if sold:
+            id, line = sold[pick % len(sold)]
+            self._counts += 1
+            await self.step(self.put(line.sku, line.location, "count", self._counts, (on_hand, None, None), [id]))
 
     async def batch(self, steps: list[Step]) -> None:
         """The operations as one unit of work; the model does them one after the other."""
