@@ -73,7 +73,7 @@ def _migrate(connection: Connection, mode: Mode, take_turn: Callable[[Connection
     if mode == "refuse":
         raise SchemaMismatch(
             f"the durable store's schema is {stored or 'not there'}, this version needs {needed}:"
-            ' run `gateway migrate`, or set durable.migrate = "auto"'
+            ' start once with durable.migrate = "auto"'
         )
     config = _config()
     config.attributes["connection"] = connection

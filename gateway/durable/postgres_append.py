@@ -1,8 +1,10 @@
 """The append on PostgreSQL.
 
-Measured with a batch of 2,000 new reservations, all of them keyed, on PostgreSQL 18 with fsync: array parameters and
-`unnest` 25,000 to 28,000 events/s, COPY for what is new by law 45,000 to 55,000; for a batch of one or of fifty both
-take the same time. The rest of the cost is the indexes'. So new rows travel by COPY, changed ones by `unnest`.
+Measured with batches of 2,000 new reservations, all of them keyed, on PostgreSQL 18 with fsync, two shared cores:
+array parameters and `unnest` 24,000 to 28,000 events/s, COPY for what is new by law 36,000 to 51,000; for batches of
+one and of fifty both take the same time. What is left is mostly the work of nine indexes. So new rows travel by COPY,
+changed ones by `unnest`. To delete what may be there and COPY it anew was tried for requests: while the statistics
+of a young table are stale, the planner reads all of it for each batch.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class SocketLink:
 
     def call(self, *arguments: str | int | bytes) -> asyncio.Future[Reply]:
         wire = self._wire
-        if wire is None:
+        if wire is None or wire.is_over:
             raise NotSent(self.problem)
         if wire.pending >= self._pending_max:
             raise QueueFull(f"{self._pending_max} commands are under way")
@@ -59,8 +59,9 @@ class SocketLink:
             self._wire.abort()
 
     async def wait_connected(self, timeout_s: float) -> bool:
-        if self._wire is not None:
+        if self._wire is not None and not self._wire.is_over:
             return True
+        self._connected.clear()  # the wire is over, the keeper has not come to see it yet
         try:
             async with asyncio.timeout(timeout_s):
                 await self._connected.wait()
@@ -102,6 +103,9 @@ class SocketLink:
             wire = await self._open()
             try:
                 await self._greet(wire)
+            except ReplyError as refusal:
+                wire.abort()
+                raise Refused(f"{self._address} refuses the login: {refusal}") from refusal
             except BaseException:
                 wire.abort()
                 raise

@@ -28,6 +28,7 @@ class Wire(asyncio.Protocol):
         self._unsent_count = 0
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self.is_over = False
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,6 +97,7 @@ class Wire(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
+        self.is_over = True
         if self._watch is not None:
             self._watch.cancel()
         unsent = self._unsent_count

@@ -135,7 +135,7 @@ class Opener:
         """Redis' data stand, and the shard goes on under the raised epoch."""
         await self._install(raised.epoch, meta, meta.seq, meta.digest, meta.generation, lineage, -1, "adopted")
         log.info("shard_adopted", epoch=raised.epoch, seq=meta.seq, generation=meta.generation)
-        return await self._publish(raised, meta.generation, 0, [(meta.epoch, meta.seq)])
+        return await self._publish(raised, meta.generation, 0, meta.seq)
 
     async def _rebuild(self, raised: ShardRow, meta: Meta | None, lineage: str) -> ShardRow:
         """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand."""
@@ -149,9 +149,7 @@ class Opener:
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
-        old_epoch = raised.epoch - 1
-        ended = [(old_epoch, raised.checkpoint)] if old_epoch else []
-        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), ended)
+        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), raised.checkpoint)
         if meta is not None and meta.generation != generation:
             self._forget_task = asyncio.create_task(self._forget(meta.generation))
         return row
@@ -181,10 +179,11 @@ class Opener:
             raise ShardRecovering(f"Redis has epoch {reply[4]} already")
         shard.learn_clock(int(reply[2]))
 
-    async def _publish(
-        self, raised: ShardRow, generation: int, rebuilt_ms: int, ended: list[tuple[int, int]]
-    ) -> ShardRow:
+    async def _publish(self, raised: ShardRow, generation: int, rebuilt_ms: int, end_seq: int) -> ShardRow:
+        """The row says open; every epoch before that has no end yet, ended here: also one whose successor never opened."""
         shard, ledger = self._shard, self._ledger
+        known = await ledger.epoch_ends(shard.number)
+        ended = [(epoch, end_seq) for epoch in range(1, raised.epoch) if epoch not in known]
         if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)

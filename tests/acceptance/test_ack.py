@@ -257,6 +257,7 @@ async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(stalling: 
     safe = await api.hold("A", 1, ack="durable")
     async with database.locked():
         lost = await api.hold("A", 2)
+        unknown = await api.reserve(("A", 3), key="k", ack="durable")
         assert lost["durable"] is False
         running.kill()
     await asyncio.to_thread(lose_redis, running.data_dir)
@@ -271,5 +272,10 @@ async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(stalling: 
     assert (batched[0]["status"], batched[0]["body"]["code"]) == (410, "reservation_lost")
     assert (await api.reservation(safe["id"]))["state"] == "held"
     assert await api.counters("A") == (9, 1, 0, 8)
+    assert unknown.outcome == (503, "durability_unknown")
+    assert (await api.get(f"/v1/reservations/{unknown.body['id']}")).outcome == (410, "reservation_lost")
+    repeated = await api.reserve(("A", 3), key="k", ack="durable")
+    assert (repeated.status, repeated.body["durable"]) == (201, True)
+    assert await api.counters("A") == (9, 4, 0, 5)
     similar = safe["id"][:-1] + ("A" if safe["id"][-1] != "A" else "B")
     assert (await api.get(f"/v1/reservations/{similar}")).outcome == (404, "reservation_not_found")

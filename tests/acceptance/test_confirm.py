@@ -107,6 +107,21 @@ async def test_reacquire_of_units_that_are_gone_is_out_of_stock(api: Client, age
     assert await client.counters("A") == (5, 4, 0, 1)
 
 
+async def test_reacquire_takes_the_same_places_or_none(api: Client) -> None:
+    """The same lines again: units at another location do not help, and the shortage names the place."""
+    await api.stock_up("A", 1, "berlin")
+    held = await api.hold("A", ttl_seconds=1)
+    await api.stock_up("A", 5, "paris")
+    await api.expired(held["id"])
+    await api.reserve(("A", 1, "berlin"))
+
+    answer = await api.act("confirm", held["id"], {"if_expired": "reacquire"})
+
+    assert answer.outcome == (409, "out_of_stock")
+    assert [(s["location"], s["available"]) for s in answer.body["shortages"]] == [("berlin", 0)]
+    assert await api.counters("A", "paris") == (5, 0, 0, 5)
+
+
 async def test_reacquire_and_fulfil_at_once(api: Client, aged: Aged) -> None:
     """Both options of confirm together."""
     client = api.for_shop(aged.shop)

@@ -113,6 +113,23 @@ async def test_search_stays_in_its_shop(api: Client) -> None:
     assert await found(api, reference="r") == [mine["id"]]
 
 
+async def test_cursor_of_one_shop_opens_no_other(api: Client) -> None:
+    """Taken to another shop it is refused or goes on there, it never shows the first one's reservations."""
+    other = api.for_shop(f"{api.shop}-b")
+    for client in (api, other):
+        await client.stock_up("A", 9)
+        for _ in range(3):
+            await client.hold("A", ack="durable")
+    cursor = (await api.get("/v1/reservations", limit=1)).body["next_cursor"]
+    assert cursor is not None
+
+    answer = await other.get("/v1/reservations", limit=9, cursor=cursor)
+
+    assert answer.status in {200, 422}
+    if answer.status == 200:
+        assert {reservation["shop"] for reservation in answer.body["reservations"]} <= {other.shop}
+
+
 @pytest.mark.parametrize("reference", ["50%", "_", "r'; --", "é😀", "a b+c&d"])
 async def test_search_takes_a_reference_literally(api: Client, reference: str) -> None:
     """No pattern, no SQL."""

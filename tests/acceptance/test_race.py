@@ -106,6 +106,32 @@ async def test_race_of_confirm_release_and_expiry_ends_each_hold_once(api: Clien
     assert await api.counters("A") == (60, 0, ends["confirmed"], 60 - ends["confirmed"])
 
 
+async def test_race_of_writes_under_one_version_lets_one_through(api: Client) -> None:
+    """Forty adjusts that all saw the same version: one is applied, the others are conflicts."""
+    level = await api.stock_up("A", 100)
+    headers = {"If-Match": str(level["version"])}
+
+    answers = await asyncio.gather(*[api.adjust("A", 1, f"k{turn}", headers=headers) for turn in range(40)])
+
+    assert Counter(answer.code for answer in answers) == {None: 1, "version_conflict": 39}
+    assert (await api.stock("A"))["on_hand"] == 101
+
+
+async def test_race_of_sequences_ends_with_the_highest(api: Client) -> None:
+    """Sixty writes of a source arrive in any order: the newest content stands, the older ones were applied or stale."""
+    turns = list(range(1, 61))
+    random.Random(7).shuffle(turns)
+
+    answers = await asyncio.gather(
+        *[api.put_level("A", source="erp", sequence=turn, on_hand=turn * 10, ack="memory") for turn in turns]
+    )
+
+    assert {answer.outcome for answer in answers} <= {(200, None), (409, "stale_sequence")}
+    level = await api.level("A")
+    assert (level["on_hand"], level["sequences"]) == (600, {"erp": 60})
+    assert level["version"] == sum(answer.status == 200 for answer in answers)
+
+
 async def test_race_for_the_last_unit_of_two_skus_never_deadlocks(api: Client) -> None:
     """A+B against B+A with one unit each, fifty times: one order wins every time."""
     for turn in range(50):

@@ -45,7 +45,7 @@ async def test_prepare_refusing_an_empty_store_names_the_command(
     """With `refuse` nothing is made, and the message says what to run."""
     ledger = await another_ledger()
 
-    with pytest.raises(SchemaMismatch, match=rf"not there.*needs {newest()}: run `gateway migrate`"):
+    with pytest.raises(SchemaMismatch, match=rf"not there.*needs {newest()}: start once with"):
         await ledger.prepare("refuse")
 
     with pytest.raises(LedgerError):

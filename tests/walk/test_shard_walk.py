@@ -23,8 +23,8 @@ from tests.servers import RedisServers
 from tests.walk.model import Wanted
 from tests.walk.walker import LOCATIONS, SKUS, Step, Walker
 
-EXAMPLES = {"valkey": 100, "fakeredis": 12}
-STEPS = 40
+EXAMPLES = {"valkey": 200, "fakeredis": 15}
+STEPS = 50
 
 skus = st.sampled_from(SKUS)
 places = st.sampled_from([None, *LOCATIONS, "nowhere"])
