@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.connection import parse_url
 
@@ -51,6 +53,8 @@ def parse_address(url: str) -> Address:
         parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]  # the library has no types here
     except (ValueError, TypeError) as problem:
         raise ValueError("redis_url is not a URL that can be read") from problem
+    if scheme != "unix" and not re.fullmatch(r"/?|/[0-9]+", urlsplit(url).path):
+        raise ValueError("redis_url names its database as a number behind the port: redis://host:6379/0")
     is_tls = scheme == "rediss"
     return Address(
         host=parts.get("host") or "localhost",

@@ -17,6 +17,9 @@ from gateway.hot.wire import Wire
 
 __all__ = ["Link", "Lost", "NotSent", "QueueFull", "Refused", "Reply", "ReplyError", "SocketLink"]
 
+PAUSE_S_MIN = 0.01  # before the first new attempt
+STEADY_S = 1.0  # a connection that held this long was a good one
+
 
 class SocketLink:
     """A connection to one Redis that comes back by itself, with jitter, and knows whom it is connected to."""
@@ -83,16 +86,22 @@ class SocketLink:
             self._wire = None
 
     async def _keep(self) -> None:
-        pause_s = 0.01
+        loop = asyncio.get_running_loop()
+        pause_s, connected_s = PAUSE_S_MIN, loop.time()
         while True:
             if self._wire is not None:
                 await self._wire.lost
                 self._wire = None
                 self._connected.clear()
                 metrics.HOT_RECONNECTS.inc()
-                pause_s = 0.01
+                if loop.time() - connected_s < STEADY_S:  # it greets and hangs up: that is no reason to hurry
+                    await asyncio.sleep(pause_s * (0.5 + random.random()))  # noqa: S311  # jitter, no secret
+                    pause_s = min(pause_s * 2, self._reconnect_s_max)
+                else:
+                    pause_s = PAUSE_S_MIN
             try:
                 await self._connect()
+                connected_s = loop.time()
             except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
                 self.problem = f"{type(problem).__name__}: {problem}"
                 await asyncio.sleep(pause_s * (0.5 + random.random()))  # noqa: S311  # jitter, no secret

@@ -38,6 +38,9 @@ NOT_RUN = frozenset(
 #: Of those, the ones after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
 
+LOADS_MAX = 3  # times one call may find its library gone
+SHORTEST = 4  # nonce, status, now, checkpoint: what every operation answers at least
+
 
 class Answer(NamedTuple):
     """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock."""
@@ -164,7 +167,7 @@ class Shard:
             HotStoreUnavailable: Redis does not answer; the error's outcome tells whether it may have happened.
             Corrupt: the script broke off while writing; the shard is poisoned and closed.
         """
-        sent = 0
+        sent = loads = 0
         give_up_s = self._loop.time() + (within_ms or self._limits.command_timeout_ms) / 1000
         while True:
             try:
@@ -175,6 +178,9 @@ class Shard:
                 reply = await started.reply
             except ReplyError as problem:
                 await self._settle_error(problem, name, is_unknown=sent > 0)
+                loads += 1
+                if loads > LOADS_MAX:  # the server takes the library and still does not know it
+                    raise HotStoreUnavailable("Redis does not keep the scripts", outcome=_outcome(sent)) from problem
             except QueueFull as problem:
                 raise Overloaded(str(problem), outcome=_outcome(sent)) from problem
             except ShardRecovering as problem:
@@ -183,7 +189,7 @@ class Shard:
                 sent += isinstance(problem, Lost)
                 await self._wait_for_link(give_up_s, sent)
             else:
-                if reply[0] == started.nonce:
+                if isinstance(reply, list) and len(reply) >= SHORTEST and reply[0] == started.nonce:
                     metrics.HOT_COMMAND_SECONDS[name].observe(self._loop.time() - started.began_s)
                     return self._judge(reply, sent)
                 self.link.drop()
@@ -208,7 +214,10 @@ class Shard:
     async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
         """Return when the call may be made again; else raise what the caller is told."""
         if is_unknown_function(problem):
-            await self.load_scripts()
+            try:
+                await self.load_scripts()
+            except HotStoreUnavailable as failed:
+                raise HotStoreUnavailable(failed.detail, outcome=_outcome(is_unknown)) from failed
             return
         if problem.word in NOT_RUN:
             if problem.word in DROPS:
