@@ -56,6 +56,21 @@ def tune_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+async def _is_started(engine: Engine, stopping: asyncio.Event) -> bool:
+    """Whether the engine runs now; False when the process was told to stop while it was still starting."""
+    starting, told = asyncio.create_task(engine.start()), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            return True
+        return False
+    finally:
+        told.cancel()
+        starting.cancel()
+        await asyncio.gather(starting, told, return_exceptions=True)
+
+
 async def _serve(
     settings: Settings, premises: Premises, *, sample: bool, read_settings: Callable[[], Settings]
 ) -> None:
@@ -63,7 +78,11 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)  # also where the signal arrived ignored
-    async with Engine(settings, premises, read_settings) as engine:
+    engine = Engine(settings, premises, read_settings)
+    if not await _is_started(engine, stopping):
+        log.info("ended")
+        return
+    async with engine:
         loop.add_signal_handler(signal.SIGHUP, engine.reload_and_tell)
         server = HttpServer(settings, engine)
         await server.start()

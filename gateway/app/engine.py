@@ -12,15 +12,17 @@ from gateway import metrics
 from gateway.app.premises import Places, Premises
 from gateway.domain.command import Ack
 from gateway.domain.errors import GatewayError
+from gateway.domain.event import EntryInvalid
 from gateway.domain.policy import Policy, PolicyBook
 from gateway.durable.ledger import Ledger, LedgerError
 from gateway.durable.stores import ledger_for
-from gateway.flush.flusher import Flusher
+from gateway.flush.flusher import Fenced, Flusher
 from gateway.flush.watermark import Watermark
 from gateway.hot.address import parse_address
 from gateway.hot.connection import Link, Refused, ReplyError, SocketLink
 from gateway.hot.fake import FakeLink
 from gateway.hot.judgement import Judgement, judge
+from gateway.hot.log import ChainBroken
 from gateway.hot.scripts import Scripts
 from gateway.hot.shard import Limits, Shard
 from gateway.loop import Job
@@ -73,17 +75,22 @@ class Engine:
             log.info("reloaded", version=done.policy.version, changed=done.is_changed, needs_restart=done.ignored)
 
     async def __aenter__(self) -> Engine:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stop()
-            raise
+        if not self._jobs:
+            await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop()
+
+    async def start(self) -> None:
+        """The services answer. What was begun is ended again when it fails or is cancelled. Raises StartRefused, LedgerError."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
 
     async def _start(self) -> None:
         settings = self._settings
@@ -231,7 +238,7 @@ class Engine:
         """What is in the log is committed, if the stores still answer; else it is found in the log at the next start."""
         try:
             await self._flusher.drain(DRAIN_S)
-        except (GatewayError, LedgerError, TimeoutError) as problem:
+        except (GatewayError, LedgerError, TimeoutError, Fenced, ChainBroken, EntryInvalid) as problem:
             log.warning("left_in_log", problem=str(problem) or type(problem).__name__)
 
 

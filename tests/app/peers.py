@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -47,9 +48,15 @@ def bulk(text: str) -> bytes:
 
 
 def redis_of_version(version: str) -> Answer:
-    """A Redis of this version that says what INFO says, and nothing else."""
+    """A Redis of this version that says what INFO says, and takes a login."""
     told = bulk(f"# Server\r\nredis_version:{version}\r\nrole:master\r\nmaster_replid:abc\r\nmaxmemory_policy:noeviction\r\n")
-    return lambda received: told * received.count(b"INFO")
+    replies = {b"INFO": told, b"CLIENT": b":1\r\n", b"AUTH": b"+OK\r\n", b"SELECT": b"+OK\r\n"}
+
+    def answer(received: bytes) -> bytes:
+        commands = re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)", received)
+        return b"".join(replies.get(command.upper(), b"-ERR unknown command\r\n") for command in commands)
+
+    return answer
 
 
 def closes(_: bytes) -> bytes | None:

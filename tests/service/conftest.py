@@ -47,7 +47,7 @@ def mortal_redis(redis_id: str, short_path: Path) -> Iterator[PrivateRedis]:
 
 @pytest.fixture
 async def gateway(stores: Stores) -> AsyncIterator[Gateway]:
-    """A gateway on the quick stores, whose flusher turns when somebody waits for it."""
+    """A gateway on the quick stores, whose flusher turns by itself."""
     async with running(stores) as gateway:
         yield gateway
 

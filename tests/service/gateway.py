@@ -39,7 +39,7 @@ from gateway.settings.sections import (
 )
 
 SHOP = "main"
-WOKEN_ONLY_S = 3600.0  # a pause no test lasts: the job turns when it is woken
+POLL_S = 0.02  # the flusher of a gateway that flushes by itself looks for work so often, as it does in a process
 
 
 @dataclass
@@ -88,7 +88,7 @@ class GivenPremises:
 
 
 class Gateway(Engine):
-    """One gateway. With `is_flushing` its flusher turns whenever somebody waits for a commit; else only in `flush`."""
+    """One gateway. With `is_flushing` its flusher turns by itself, at once when somebody waits; else only in `flush`."""
 
     def __init__(self, stores: Stores, *, is_flushing: bool) -> None:
         settings = stores.settings()
@@ -126,7 +126,7 @@ class Gateway(Engine):
         return self._books
 
     def _start_jobs(self) -> None:
-        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=WOKEN_ONLY_S)
+        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=POLL_S)
         self._jobs = [self._flush_job]
         if self.is_flushing:
             self._tasks = [asyncio.create_task(self._flush_job.run())]

@@ -83,16 +83,17 @@ async def test_openers_leave_a_shard_that_opened_meanwhile(stores: Stores) -> No
         raise_first, raise_second = first.ledger.raise_epoch, second.ledger.raise_epoch
         is_raised, is_open = asyncio.Event(), asyncio.Event()
 
-        async def raised(*arguments: Any) -> Any:
-            row = await raise_first(*arguments)
+        async def raised(*arguments: Any, **named: Any) -> Any:
+            row = await raise_first(*arguments, **named)
             is_raised.set()
             return row
 
-        async def waits(*arguments: Any) -> Any:
+        async def waits(*arguments: Any, **named: Any) -> Any:
             await is_open.wait()
-            return await raise_second(*arguments)
+            return await raise_second(*arguments, **named)
 
-        with pytest.MonkeyPatch.context() as patch:
+        async with asyncio.timeout(10):
+            patch = pytest.MonkeyPatch()
             patch.setattr(first.ledger, "raise_epoch", raised)
             patch.setattr(second.ledger, "raise_epoch", waits)
             opening = asyncio.create_task(first.keep())
@@ -101,15 +102,16 @@ async def test_openers_leave_a_shard_that_opened_meanwhile(stores: Stores) -> No
             await opening
             is_open.set()
             await asyncio.gather(late, return_exceptions=True)
+            patch.undo()
         await opened(second)
         assert (await first.ledger.read_shard(0)).epoch == 2
         await first.reserve(("tee", 1))
         assert (await second.level("tee")).held == 1
 
 
-async def test_openers_attach_to_a_shard_at_work(each_database: Stores) -> None:
+async def test_openers_attach_to_a_shard_at_work(stores: Stores) -> None:
     """A gateway that starts beside one that is selling attaches, whatever is sold meanwhile: the epoch stays, no sale is refused."""
-    async with neighbour(each_database) as busy, neighbour(each_database) as starting:
+    async with neighbour(stores) as busy, neighbour(stores) as starting:
         await busy.put("tee", 10)
         starting.shard.close()
         read_meta = starting.opener._read_meta
@@ -160,15 +162,15 @@ async def test_openers_wait_for_one_at_work_and_overtake_a_dead_one(each_databas
         assert await gateway.violations() == []
 
 
-async def test_openers_that_died_leave_the_end_of_the_epoch_before_known(each_database: Stores) -> None:
+async def test_openers_that_died_leave_the_end_of_the_epoch_before_known(stores: Stores) -> None:
     """A hold lost with Redis is told as lost also when the first one to open the shard died on the way."""
-    async with running(each_database, is_flushing=False) as gateway:
+    async with running(stores, is_flushing=False) as gateway:
         await gateway.put("tee", 10)
         await gateway.flush()
         lost = await gateway.reserve(("tee", 1))
         await gateway.redis("FLUSHALL")
         await died_opening(gateway)
-        await lease_over(each_database)
+        await lease_over(stores)
         gateway.shard.close()
         await gateway.keep()
         assert gateway.shard.epoch == 3
@@ -202,16 +204,17 @@ async def test_openers_that_were_overtaken_change_nothing(idle: Gateway, monkeyp
 
 
 async def test_openers_that_die_between_redis_and_the_row_are_followed(each_database: Stores) -> None:
-    """An opener that rebuilt Redis and died before the row said so: the next one keeps what was built."""
+    """An opener that rebuilt Redis and died before the row said so: the next one keeps what was built, and knows what was lost."""
     async with running(each_database, is_flushing=False) as gateway:
         await gateway.put("tee", 10)
         held = await gateway.reserve(("tee", 1))
         await gateway.flush()
+        lost = await gateway.reserve(("tee", 1))
         await gateway.redis("FLUSHALL")
         gateway.shard.close()
         with pytest.MonkeyPatch.context() as patch:
 
-            async def die(*_: object) -> bool:
+            async def die(*_: object, **__: object) -> bool:
                 raise ShardRecovering("dead")
 
             patch.setattr(gateway.ledger, "open_shard", die)
@@ -221,5 +224,7 @@ async def test_openers_that_die_between_redis_and_the_row_are_followed(each_data
         await gateway.keep()
         assert (await gateway.read(held)).reservation.state == "held"
         assert (await gateway.level("tee")).held == 1
+        with pytest.raises(ReservationLost):
+            await gateway.read(lost)
         await gateway.flush()
         assert await gateway.violations() == []
