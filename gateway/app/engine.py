@@ -19,7 +19,7 @@ from gateway.durable.stores import ledger_for
 from gateway.flush.flusher import Fenced, Flusher
 from gateway.flush.watermark import Watermark
 from gateway.hot.address import parse_address
-from gateway.hot.connection import Link, Refused, ReplyError, SocketLink
+from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError, SocketLink
 from gateway.hot.fake import FakeLink
 from gateway.hot.judgement import Judgement, judge
 from gateway.hot.log import ChainBroken
@@ -106,7 +106,7 @@ class Engine:
             raise StartRefused(str(problem)) from problem
         try:
             await self._link.start()
-        except (OSError, Refused, ReplyError, TimeoutError) as problem:
+        except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
             raise StartRefused(
                 f"Redis can not be used: {str(problem) or 'no answer'}; see GATEWAY_REDIS_URL"
             ) from problem
@@ -191,6 +191,9 @@ class Engine:
         if self._shard.is_open and self._link.lineage == self._shard.lineage:
             metrics.HOT_PENDING.set(self._link.pending)
             seq = await self._shard.ask("HGET", self._shard.keys.meta, "seq")
+            if seq is None or await self._shard.ask("EXISTS", self._shard.keys.log) != 1:
+                self._shard.close()  # somebody took meta or the log away: the next turn opens the shard again
+                return 1
             metrics.FLUSH_BACKLOG_EVENTS.set(max(int(str(seq or 0)) - self._watermark.seq, 0))
             return 0
         self._shard.close()

@@ -95,6 +95,8 @@ class Flusher:
         try:
             entries = await self._read()
         except ChainBroken:
+            if await self._has_been_overtaken():
+                return 1
             self._shard.close()  # whoever opens it again decides from which history it goes on
             raise
         if not entries:
@@ -108,7 +110,8 @@ class Flusher:
             metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)
             metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
             await self._after_commit(batch)
-        self._rest_until = time.perf_counter() + self._rest_factor(oldest_ms) * (time.perf_counter() - began)
+        rest_s = min(self._rest_factor(oldest_ms) * (time.perf_counter() - began), self._lag_ms_max / 2000)
+        self._rest_until = time.perf_counter() + rest_s
         return len(batch.events)
 
     def _may_rest(self) -> bool:
@@ -130,6 +133,15 @@ class Flusher:
             self._rest_until = 0.0
             while await self.step():
                 self._rest_until = 0.0
+
+    async def _has_been_overtaken(self) -> bool:
+        """Whether another flusher has committed and trimmed what this one was about to read; then it goes on from there."""
+        row = await self._ledger.read_shard(self._shard.number)
+        if row.epoch != self._epoch or row.checkpoint <= self._checkpoint:
+            return False
+        self._digest, self._checkpoint = row.digest, row.checkpoint
+        self._watermark.rise(row.checkpoint)
+        return True
 
     async def _read(self) -> list[Entry]:
         entries: list[Entry] = []

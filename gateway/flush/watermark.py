@@ -27,6 +27,7 @@ class Watermark:
         self.epoch = 0
         self.seq = 0
         self._ends: dict[int, int] = {}
+        self._moved = asyncio.Event()  # set when the next epoch, or the same one anew, has become known
         self._order = count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
@@ -42,6 +43,12 @@ class Watermark:
 
     def open_under(self, epoch: int, seq: int, ends: dict[int, int]) -> None:
         """The shard works under `epoch`, committed up to `seq`; `ends` tells where each epoch before ended."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+        if epoch == self.epoch:
+            self._ends = dict(ends)
+            self.rise(seq)
+            return
         old_epoch, self.epoch, self.seq, self._ends = self.epoch, epoch, seq, dict(ends)
         waiting, self._waiting = self._waiting, []
         for waited_seq, _, future in waiting:
@@ -68,6 +75,12 @@ class Watermark:
 
         Raises NotReached after the timeout, or when its epoch is over; TooManyWaiting.
         """
+        while epoch > self.epoch:  # the shard is open already, the watermark learns of it in a moment
+            try:
+                async with asyncio.timeout(timeout_ms / 1000):
+                    await self._moved.wait()
+            except TimeoutError as late:
+                raise NotReached("the epoch did not become known in time") from late
         if self.covers(epoch, seq):
             return
         if epoch != self.epoch:

@@ -12,7 +12,14 @@ EVENTS_BETWEEN_YIELDS = 100  # events parsed before requests are let through, ab
 
 
 class ChainBroken(Exception):
-    """The log does not continue the history it should: a gap, a foreign digest, or an entry that is not one of ours."""
+    """The log does not continue the history it should: a gap, a foreign digest, or an entry that is not one of ours.
+
+    `entries` are those before it, which do.
+    """
+
+    def __init__(self, message: str, entries: list[Entry] | None = None) -> None:
+        super().__init__(message)
+        self.entries = entries or []
 
 
 @dataclass(slots=True)
@@ -39,13 +46,13 @@ async def read_entries(
     for id, fields in rows:
         seq = int(id.split("-", 1)[0])
         if len(fields) != 4 or fields[0] != "e" or fields[2] != "d":
-            raise ChainBroken(f"entry {id} is not one of ours")
+            raise ChainBroken(f"entry {id} is not one of ours", entries)
         payload, digest = fields[1], fields[3]
         if not is_chained(previous_digest, payload, digest):
-            raise ChainBroken(f"entry {id} does not follow the digest {previous_digest}")
+            raise ChainBroken(f"entry {id} does not follow the digest {previous_digest}", entries)
         events = parse_events(payload)
         if events[0].seq != after_seq + 1 or events[-1].seq != seq:
-            raise ChainBroken(f"entry {id} begins at {events[0].seq}, but {after_seq} came before")
+            raise ChainBroken(f"entry {id} begins at {events[0].seq}, but {after_seq} came before", entries)
         entries.append(Entry(seq, payload, digest, events))
         parsed += len(events)
         if parsed >= EVENTS_BETWEEN_YIELDS:

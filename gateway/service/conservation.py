@@ -48,6 +48,7 @@ class Audit:
         await self._check_events(books)
         self._check_replay(books)
         await self._check_redis(books)
+        await self._check_holds(books)
         return Conservation(dict(self._checked), self._violations)
 
     def _tell(self, invariant: int, kind: str, where: str, detail: str) -> None:
@@ -140,6 +141,15 @@ class Audit:
                 await self._compare(names, books)
             if cursor == "0":
                 return
+
+    async def _check_holds(self, books: Books) -> None:
+        """A sku with units held is in Redis: without it there nobody returns them at their deadline."""
+        for shop, sku in {(shop, sku) for (shop, sku, _), level in books.levels.items() if level.held}:
+            if await self._shard.ask("EXISTS", self._shard.keys.sku(shop, sku)) == 1:
+                continue
+            now = await durable_read(self._ledger.read_sku(shop, sku))  # the holds may have ended since the snapshot
+            if now is not None and any(level.held for level in now.levels.values()):
+                self._tell(1, "lost", f"{shop}/{sku}", "its units are held, and Redis does not know the sku")
 
     async def _compare(self, names: list[str], books: Books) -> None:
         shard = self._shard

@@ -83,7 +83,12 @@ class Loader:
         policy: Policy = self._policy()
         if kind == "s":
             shop, sku = rest.split("/", 1)
-            return self._sku(await self._ledger.read_sku(shop, sku) or Sku(shop, sku, False, "", {}), policy)
+            found = await self._ledger.read_sku(shop, sku) or Sku(shop, sku, False, "", {})
+            is_held = any(level.held for level in found.levels.values())
+            # Another load may have brought it, and a hold have been flushed, since it was missed; else Redis has lost it.
+            if is_held and await self._shard.ask("EXISTS", self._shard.keys.sku(shop, sku)) != 1:
+                raise Corrupt(f"Redis lost the open holds of sku {sku!r}")
+            return self._sku(found, policy)
         if kind == "r":
             text = await self._ledger.read_reservation(rest)
             return None if text is None else (policy.ended_ttl_seconds * 1000, [text])
@@ -91,8 +96,6 @@ class Loader:
 
     @staticmethod
     def _sku(sku: Sku, policy: Policy) -> tuple[int, list[str]]:
-        if any(level.held for level in sku.levels.values()):
-            raise Corrupt(f"Redis lost the open holds of sku {sku.sku!r}")
         life_ms = policy.idle_ttl_seconds * 1000 if sku.levels else ABSENT_MS
         return life_ms, sku_fields(sku, has_ttl=True)
 

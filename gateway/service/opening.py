@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.domain.errors import Corrupt, ShardRecovering
-from gateway.domain.event import EntryInvalid
+from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Deployment, Ledger, ShardRow
 from gateway.flush.batches import build_batch
@@ -65,27 +65,39 @@ class Opener:
         """
         shard, ledger = self._shard, self._ledger
         await shard.load_scripts()
-        row = await ledger.read_shard(shard.number)
-        meta = await self._read_meta()
         lineage = shard.link.lineage
-        if row.state == "halted":
-            raise Corrupt("the shard is halted; an operator must look at it")
-        if meta is not None and meta.deployment != self._deployment.id:
-            raise Corrupt(f"this Redis holds the shard of another deployment under the prefix {shard.prefix!r}")
-        is_same = meta is not None and (meta.epoch, meta.lineage) == (row.epoch, lineage) and not meta.is_poisoned
-        if meta is not None and is_same and row.state == "open" and await self._is_continued(row, meta):
-            log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
-            return self._opened(row, lineage)
+        while True:
+            row = await ledger.read_shard(shard.number)
+            meta = await self._read_meta()
+            self._refuse_foreign(row, meta)
+            if meta is not None and await self._is_same(row, meta, lineage):
+                log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
+                return self._opened(row, lineage)
+            newer = await ledger.read_shard(shard.number)
+            if (newer.epoch, newer.state, newer.checkpoint) == (row.epoch, row.state, row.checkpoint):
+                break  # nobody is at work on it, so what was seen stands
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
         await self._commit_tail(raised, tail)
         if meta is not None and not meta.is_poisoned and _reaches(tail, raised, meta):
-            row = await self._adopt(raised, meta, lineage)
+            row = await self._adopt(raised, meta, tail, lineage)
         else:
-            row = await self._rebuild(await ledger.read_shard(shard.number), meta, lineage)
+            row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
         return self._opened(row, lineage)
+
+    def _refuse_foreign(self, row: ShardRow, meta: Meta | None) -> None:
+        if row.state == "halted":
+            raise Corrupt("the shard is halted; an operator must look at it")
+        if meta is not None and meta.deployment != self._deployment.id:
+            raise Corrupt(f"this Redis holds the shard of another deployment under the prefix {self._shard.prefix!r}")
+
+    async def _is_same(self, row: ShardRow, meta: Meta, lineage: str) -> bool:
+        """Whether the shard is at work as the row says, so that this gateway only joins in."""
+        if row.state != "open" or meta.is_poisoned or (meta.epoch, meta.lineage) != (row.epoch, lineage):
+            return False
+        return await self._is_continued(row, meta)
 
     def _opened(self, row: ShardRow, lineage: str) -> ShardRow:
         self._shard.open_under(row.epoch, row.generation, lineage, row.checkpoint)
@@ -101,7 +113,10 @@ class Opener:
         return Meta(int(epoch), int(generation), int(seq), digest, lineage or "", poison is not None, deployment or "")
 
     async def _is_continued(self, row: ShardRow, meta: Meta) -> bool:
-        return _reaches(await self._tail(row, generation=meta.generation), row, meta)
+        """Whether the chain leads from the anchor through what meta said; others may have written on since it was read."""
+        tail = await self._tail(row, generation=meta.generation)
+        passed = {(row.checkpoint, row.digest), *((entry.seq, entry.digest) for entry in tail)}
+        return (meta.seq, meta.digest) in passed
 
     async def _tail(self, row: ShardRow, *, generation: int) -> list[Entry]:
         """The log after the committed anchor, as far as the chain leads: these are changes of the history that is committed.
@@ -116,6 +131,7 @@ class Opener:
                 tail += page
                 seq, digest = page[-1].seq, page[-1].digest
         except ChainBroken as problem:
+            tail += problem.entries
             log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
         except EntryInvalid as problem:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
@@ -126,18 +142,21 @@ class Opener:
         digest = raised.digest
         for at in range(0, len(tail), PAGE):
             page = tail[at : at + PAGE]
-            batch = await build_batch(self._shard.number, raised.epoch, digest, page)
+            try:
+                batch = await build_batch(self._shard.number, raised.epoch, digest, page)
+            except EntryInvalid as problem:
+                raise Corrupt(f"the log cannot be read: {problem}") from problem
             if not await self._ledger.append(batch, owner=self._owner):
                 raise ShardRecovering("another gateway has overtaken this one")
             digest = page[-1].digest
 
-    async def _adopt(self, raised: ShardRow, meta: Meta, lineage: str) -> ShardRow:
+    async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
         """Redis' data stand, and the shard goes on under the raised epoch."""
         await self._install(raised.epoch, meta, meta.seq, meta.digest, meta.generation, lineage, -1, "adopted")
         log.info("shard_adopted", epoch=raised.epoch, seq=meta.seq, generation=meta.generation)
-        return await self._publish(raised, meta.generation, 0, meta.seq)
+        return await self._publish(raised, meta.generation, 0, tail, meta.seq)
 
-    async def _rebuild(self, raised: ShardRow, meta: Meta | None, lineage: str) -> ShardRow:
+    async def _rebuild(self, raised: ShardRow, meta: Meta | None, tail: list[Entry], lineage: str) -> ShardRow:
         """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand."""
         is_first = raised.checkpoint == 0 and raised.epoch == 1
         generation = raised.epoch
@@ -149,9 +168,10 @@ class Opener:
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
-        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), raised.checkpoint)
-        if meta is not None and meta.generation != generation:
-            self._forget_task = asyncio.create_task(self._forget(meta.generation))
+        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
+        old = meta.generation if meta is not None else raised.generation
+        if old != generation:
+            self._forget_task = asyncio.create_task(self._forget(old))
         return row
 
     async def _install(
@@ -179,11 +199,16 @@ class Opener:
             raise ShardRecovering(f"Redis has epoch {reply[4]} already")
         shard.learn_clock(int(reply[2]))
 
-    async def _publish(self, raised: ShardRow, generation: int, rebuilt_ms: int, end_seq: int) -> ShardRow:
+    async def _publish(
+        self, raised: ShardRow, generation: int, rebuilt_ms: int, tail: list[Entry], end_seq: int
+    ) -> ShardRow:
         """The row says open; every epoch before that has no end yet, ended here: also one whose successor never opened."""
         shard, ledger = self._shard, self._ledger
         known = await ledger.epoch_ends(shard.number)
-        ended = [(epoch, end_seq) for epoch in range(1, raised.epoch) if epoch not in known]
+        ends = dict.fromkeys(range(1, raised.epoch), end_seq)
+        for opened in reversed([event for entry in tail for event in entry.events if event.type == OPENED]):
+            ends.update(dict.fromkeys(range(1, opened.epoch), opened.seq - 1))
+        ended = [(epoch, end) for epoch, end in ends.items() if epoch not in known]
         if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)

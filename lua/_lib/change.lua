@@ -68,7 +68,7 @@ local function apply_confirm(operation)
   if r.state == 'h' or is_reacquired then
     local event = begin('stock.confirmed', r.shop, operation.actor, '', is_reacquired and 'reacquired' or '', '')
     if r.state == 'h' then leave_due(r) end
-    r.state, r.confirmed, r.ended = 'c', now_text, ''
+    r.state, r.confirmed, r.ended, r.is_revived = 'c', now_text, '', is_reacquired
     tell_reservation(event, r)
     move_lines(event, r, 0, is_reacquired and 0 or -1, 1)
   end

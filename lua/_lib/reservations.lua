@@ -60,6 +60,7 @@ local function write_reservations()
   for i = 1, #reservation_order do
     local r = reservation_order[i]
     pairs_to_set[2 * i], pairs_to_set[2 * i + 1] = BASE .. 'r:' .. r.id, r.text
+    if r.is_revived and r.request ~= '' then call('PERSIST', BASE .. 'q:' .. r.request) end
   end
   if #reservation_order > 0 then call(unpack(pairs_to_set)) end
 end

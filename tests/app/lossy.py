@@ -70,7 +70,8 @@ class LossyWire:
             asyncio.create_task(self._forth(client, asking, server)),
             asyncio.create_task(self._back(server, answering)),
         }
-        with suppress(asyncio.CancelledError):  # the end of the test; the stream's own callback stumbles over a cancelled task
+        # At the end of a test this is cancelled, and the stream's own callback stumbles over a cancelled task.
+        with suppress(asyncio.CancelledError):
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
@@ -85,7 +86,9 @@ class LossyWire:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _forth(self, client: asyncio.StreamReader, asking: asyncio.StreamWriter, server: asyncio.StreamReader) -> None:
+    async def _forth(
+        self, client: asyncio.StreamReader, asking: asyncio.StreamWriter, server: asyncio.StreamReader
+    ) -> None:
         while chunk := await client.read(65_536):
             if self._holds and b"FCALL" in chunk:
                 self._holds = False

@@ -49,7 +49,8 @@ def bulk(text: str) -> bytes:
 
 def redis_of_version(version: str) -> Answer:
     """A Redis of this version that says what INFO says, and takes a login."""
-    told = bulk(f"# Server\r\nredis_version:{version}\r\nrole:master\r\nmaster_replid:abc\r\nmaxmemory_policy:noeviction\r\n")
+    lines = [f"redis_version:{version}", "role:master", "master_replid:abc", "maxmemory_policy:noeviction"]
+    told = bulk("\r\n".join(["# Server", *lines, ""]))
     replies = {b"INFO": told, b"CLIENT": b":1\r\n", b"AUTH": b"+OK\r\n", b"SELECT": b"+OK\r\n"}
 
     def answer(received: bytes) -> bytes:

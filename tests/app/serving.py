@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.service.gateway import Stores
+from tests.service.stores import Stores
 
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
@@ -61,7 +61,9 @@ class Served:
         try:
             status = self.process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs {STOP_S_MAX} s after {number.name}:\n{self._log.read_text()}") from None
+            raise AssertionError(
+                f"it still runs {STOP_S_MAX} s after {number.name}:\n{self._log.read_text()}"
+            ) from None
         assert status == 0, f"status {status}:\n{self._log.read_text()}"
         return time.monotonic() - began_s
 
@@ -79,7 +81,11 @@ def served(stores: Stores, folder: Path, *, is_awaited: bool = True, **settings:
     log = folder / "gateway.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve"], env=environment, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL
+            [sys.executable, "-m", "gateway", "serve"],
+            env=environment,
+            stdout=sink,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
         )
     gateway = Served(process, log)
     try:

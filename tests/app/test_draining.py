@@ -15,7 +15,8 @@ import pytest
 
 from tests.app.serving import Served, served
 from tests.contract.sql import run_sql
-from tests.service.gateway import Stores, running
+from tests.service.gateway import running
+from tests.service.stores import Stores
 
 BUYERS = 4
 

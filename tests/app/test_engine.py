@@ -12,7 +12,8 @@ from gateway.domain.event import EntryInvalid
 from gateway.flush.flusher import Fenced
 from gateway.hot.log import ChainBroken
 from tests.contract.sql import run_sql
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 def threads() -> set[str]:
@@ -27,7 +28,7 @@ async def until_only(names: set[str]) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("problem", [Fenced("not ours"), ChainBroken("a gap"), EntryInvalid("newer")])
+@pytest.mark.parametrize("problem", [Fenced("not ours"), ChainBroken("a gap", []), EntryInvalid("newer")])
 async def test_engine_ends_whatever_its_last_flush_meets(
     stores: Stores, problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,8 @@ from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Adjust, Confirm, Release, Reserve, Wish
 from gateway.domain.errors import HotStoreUnavailable, OutOfStock
 from tests.app.lossy import LossyWire, lossy_wire
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ async def test_late_original_after_its_repetition_changes_nothing(stuck: tuple[G
     (said,) = await wire.deliver()
 
     assert said == b"" or said.startswith(b"*"), said
-    if name != "extend":  # a deadline counts from the last call: the second one moves it by what lies between, and units do not move
+    # A deadline counts from the last call: the second extend moves it by what lies between, and no unit.
+    if name != "extend":
         assert await gateway.log_entries() == log
     assert await levels(gateway) == after
     if isinstance(answer, ReservationAnswer):

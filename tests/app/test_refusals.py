@@ -22,9 +22,11 @@ from gateway.embedded import PrivateRedis
 from gateway.settings import Settings
 from tests.app.peers import Answer, closes, peer, redis_of_version, says_nothing, speaks_http
 from tests.contract.sql import run_sql
-from tests.service.gateway import Stores, running
+from tests.service.gateway import running
+from tests.service.stores import Stores
 
 PASSWORD = "open-sesame-4711"
+OPEN_HOST = "0.0.0.0"  # noqa: S104 - what must be refused
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +70,10 @@ def test_refusal_of_a_port_that_is_taken(capsys: pytest.CaptureFixture[str], sto
     assert "GATEWAY_PORT" in reason
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
-def test_refusal_of_an_open_address_without_a_key(capsys: pytest.CaptureFixture[str], stores: Stores, host: str) -> None:
+@pytest.mark.parametrize("host", [OPEN_HOST, "::", "192.0.2.7"])
+def test_refusal_of_an_open_address_without_a_key(
+    capsys: pytest.CaptureFixture[str], stores: Stores, host: str
+) -> None:
     """Where others can reach it, a gateway without a key does not serve."""
     reason = refusal(capsys, changed(stores, host=host))
     assert host in reason
@@ -206,10 +210,15 @@ def test_refusal_is_the_exit_status_of_the_process(stores: Stores) -> None:
         "GATEWAY_REDIS_URL": stores.redis_url.replace("unix://", f"unix://:{PASSWORD}@"),
         "GATEWAY_DATABASE_URL": stores.database_url,
         "GATEWAY_PORT": "0",
-        "GATEWAY_HOST": "0.0.0.0",
+        "GATEWAY_HOST": OPEN_HOST,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "gateway", "serve"], env=environment, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "gateway", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (REFUSED, "")
     assert json.loads(done.stderr.splitlines()[-1])["event"] == "start_refused"

@@ -12,8 +12,7 @@ from tests.service.gateway import Gateway
 async def test_batch_of_many_events_on_one_sku_has_one_level(idle: Gateway) -> None:
     """A hundred reserves of a hot sku are a hundred events and reservations, and one level: the newest."""
     await idle.put("tee", 1000)
-    for _ in range(100):
-        held = await idle.reserve(("tee", 1))
+    held = [await idle.reserve(("tee", 1)) for _ in range(100)][-1]
     batch = await build_batch(0, 1, GENESIS, await read_entries(idle.shard, 0, GENESIS, 1000))
     assert (batch.first_seq, batch.last_seq, len(batch.events)) == (1, 102, 102)
     (level,) = batch.levels.values()
@@ -35,7 +34,11 @@ async def test_batch_tells_a_reservation_as_it_is_in_the_end(idle: Gateway) -> N
     (row,) = batch.reservations.values()
     assert (row.state, row.reference, row.sku, row.skus) == ("fulfilled", "cart-7", None, ("tee", "mug"))
     assert parse_reservation(0, row.random_part, row.packed) == shipped
-    assert (row.created_ms, row.ended_ms, row.deadline_ms) == (shipped.created_ms, shipped.ended_ms, shipped.deadline_ms)
+    assert (row.created_ms, row.ended_ms, row.deadline_ms) == (
+        shipped.created_ms,
+        shipped.ended_ms,
+        shipped.deadline_ms,
+    )
     (request,) = batch.requests.values()
     assert (request.target, request.operation, request.fingerprint) == (row.random_part, "reserve", "f1")
     assert (request.epoch, request.seq) == (held.reservation.epoch, held.reservation.seq)
@@ -78,5 +81,8 @@ async def test_batch_of_an_entry_with_several_events_keeps_them_together() -> No
     payload = "E\t1\t1\tshard.opened\t5\t\tgateway\t\tcreated\t\nE\t2\t1\tstock.adjusted\t6\tmain\tkey:a\t\tbroken\tr-1"
     entry = Entry(2, payload, chain(GENESIS, payload), parse_events(payload))
     batch = await build_batch(0, 1, GENESIS, [entry])
-    assert [(event.seq, event.entry_seq, event.digest) for event in batch.events] == [(1, 2, entry.digest), (2, 2, entry.digest)]
+    assert [(event.seq, event.entry_seq, event.digest) for event in batch.events] == [
+        (1, 2, entry.digest),
+        (2, 2, entry.digest),
+    ]
     assert "\n".join(event.payload for event in batch.events) == payload

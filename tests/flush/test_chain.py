@@ -8,7 +8,8 @@ import pytest
 
 from gateway.domain.event import EntryInvalid, chain
 from gateway.hot.log import ChainBroken
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 Entries = list[tuple[str, list[str]]]
 
@@ -81,7 +82,9 @@ def other_fields(entries: Entries) -> Entries:
         other_fields,
     ],
 )
-async def test_chain_broken_closes_the_shard_and_stores_nothing(idle: Gateway, damage: Callable[[Entries], Entries]) -> None:
+async def test_chain_broken_closes_the_shard_and_stores_nothing(
+    idle: Gateway, damage: Callable[[Entries], Entries]
+) -> None:
     """Whatever is wrong with the log: not one event of the turn is stored, the shard is closed, and the log stays as it is."""
     await with_history(idle)
     await rewrite_log(idle, damage)
@@ -111,7 +114,8 @@ async def test_chain_broken_is_recovered_up_to_the_break(
         await gateway.flush()
         assert await gateway.violations() == []
         told = [event.type for event in await gateway.ledger.read_events(0, 0, 10)]
-        assert told == ["shard.opened", "stock.counted", *["stock.counted"] * (kept == 12), "shard.opened", "stock.counted"]
+        of_tail = ["stock.counted"] * (2 if kept == 12 else 1)
+        assert told == ["shard.opened", *of_tail, "shard.opened", "stock.counted"]
 
 
 async def test_chain_with_a_deleted_entry_is_a_gap(idle: Gateway) -> None:

@@ -14,7 +14,8 @@ from gateway.flush.flusher import Flusher
 from gateway.hot.log import ChainBroken
 from tests.flush.traffic import SKUS, Traffic
 from tests.flush.witness import Witness, compare_rows
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 STEPS = 90
 
@@ -101,11 +102,11 @@ async def turn_and_die(gateway: Gateway, point: str) -> None:
         await gateway.keep()
 
 
-@pytest.mark.parametrize("round", range(2))
-async def test_deaths_at_random_points_store_each_change_once_in_order(each_store: Stores, round: int) -> None:
+@pytest.mark.parametrize("run", range(2))
+async def test_deaths_at_random_points_store_each_change_once_in_order(each_store: Stores, run: int) -> None:
     """Random traffic, and a flusher that dies at random points: the durable log is the log, its rows are what Redis has."""
     seed = random.randrange(1 << 30)
-    print("seed", seed, "round", round)
+    print("seed", seed, "run", run)
     rng, witness = random.Random(seed), Witness()
     died: set[str] = set()
     async with running(each_store, is_flushing=False) as gateway:
@@ -137,10 +138,8 @@ async def test_deaths_of_a_commit_answer_are_settled_by_the_row(each_database: S
     """A COMMIT without an answer is never assumed: who waits is answered when the row tells it, and the append is made once."""
     async with running(each_database, is_flushing=False) as gateway:
         await gateway.flush()
-        witness = Witness()
         waiting = asyncio.create_task(gateway.put("tee", 10, ack="durable"))
-        while not gateway.watermark.is_awaited():
-            await asyncio.sleep(0)
+        await gateway.until_awaited()
         await turn_and_die(gateway, point)
         await asyncio.sleep(0)
         is_told = waiting.done()
@@ -148,9 +147,8 @@ async def test_deaths_of_a_commit_answer_are_settled_by_the_row(each_database: S
         assert is_told == (row.checkpoint == 2) == (point == "answer lost, committed")
         await gateway.flush()
         assert (await waiting).durable
-        witness.entries = [(event.seq, event.payload, event.digest) for event in await gateway.ledger.read_events(0, 0, 9)]
-        await witness.compare(gateway)
-        assert [entry[0] for entry in witness.entries] == [1, 2]
+        events = await gateway.ledger.read_events(0, 0, 9)
+        assert [(event.seq, event.type) for event in events] == [(1, "shard.opened"), (2, "stock.counted")]
 
 
 async def test_deaths_aside_three_flushers_at_once_store_each_change_once(each_store: Stores) -> None:

@@ -13,7 +13,8 @@ from gateway.domain.errors import HotStoreUnavailable, Overloaded
 from gateway.durable.ledger import Batch, LedgerUnavailable
 from gateway.flush.flusher import ENTRIES_MAX, Fenced
 from tests.contract.sql import run_sql
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 async def test_flusher_commits_what_is_new_and_tells_who_waits(each_store: Stores) -> None:
@@ -21,8 +22,7 @@ async def test_flusher_commits_what_is_new_and_tells_who_waits(each_store: Store
     async with running(each_store, is_flushing=False) as gateway:
         await gateway.put("tee", 10)
         waiting = asyncio.create_task(gateway.reserve(("tee", 1), ack="durable"))
-        while not gateway.watermark.is_awaited():
-            await asyncio.sleep(0)
+        await gateway.until_awaited()
         assert await gateway.turn() == 3
         assert (await waiting).durable
         await gateway.flush()
@@ -53,7 +53,9 @@ async def test_flusher_drops_the_log_up_to_the_anchor(each_store: Stores) -> Non
         assert (row.checkpoint, row.digest) == (6, entries[0][1][3])
 
 
-async def test_flusher_commits_a_bounded_number_of_events_at_a_time(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_flusher_commits_a_bounded_number_of_events_at_a_time(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A transaction holds about `batch_max` events, a page of entries more at most; order and chain lead through."""
     async with running(replace(stores, batch_max=20), is_flushing=False) as gateway:
         for sequence in range(1, 400):
@@ -196,8 +198,7 @@ async def test_flusher_rests_while_nobody_waits(idle: Gateway) -> None:
     await idle.reserve(("tee", 1))
     assert await idle.flusher.step() == 0
     waiting = asyncio.create_task(idle.reserve(("tee", 1), ack="durable"))
-    while not idle.watermark.is_awaited():
-        await asyncio.sleep(0)
+    await idle.until_awaited()
     assert await idle.flusher.step() == 2
     assert (await waiting).durable
 
@@ -229,7 +230,9 @@ async def test_flusher_rests_no_longer_than_an_event_may_wait(idle: Gateway, mon
     assert idle.flusher._rest_until - time.perf_counter() <= lag_s_max
 
 
-async def test_flusher_drains_everything_and_no_longer_than_it_may(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_flusher_drains_everything_and_no_longer_than_it_may(
+    idle: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the end of the process all of the log is stored without a rest, or the time is over and it stays in the log."""
     await idle.put("tee", 10)
     idle.flusher._rest_until = float("inf")

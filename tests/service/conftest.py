@@ -10,7 +10,8 @@ import pytest
 
 from gateway.embedded import PrivateRedis
 from tests.servers import redis_binary, remove_keys
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 @pytest.fixture

@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import SecretStr
-
 from gateway.app.engine import Engine
-from gateway.app.premises import Places, Premises
+from gateway.app.premises import Premises
 from gateway.domain.answer import LevelAnswer, ReservationAnswer, SkuAnswer
 from gateway.domain.command import Ack, Adjust, Call, Confirm, Extend, Fulfil, Pause, PutLevel, Release, Reserve, Wish
 from gateway.domain.stock import Level
@@ -28,63 +25,10 @@ from gateway.loop import Job
 from gateway.service.books import Books
 from gateway.service.opening import Opener
 from gateway.service.sweeping import Sweeper
-from gateway.settings import Settings
-from gateway.settings.sections import (
-    AckSettings,
-    FlushSettings,
-    HotSettings,
-    HttpSettings,
-    RedisSettings,
-    RetentionSettings,
-)
+from tests.service.stores import GivenPremises, Stores
 
 SHOP = "main"
 POLL_S = 0.02  # the flusher of a gateway that flushes by itself looks for work so often, as it does in a process
-
-
-@dataclass
-class Stores:
-    """Where a gateway under test works, and what differs from the defaults."""
-
-    redis_url: str
-    database_url: str
-    prefix: str = "rg"
-    ack_timeout_ms: int = 5000
-    command_timeout_ms: int = 5000
-    connect_timeout_ms: int = 5000
-    retention_seconds: int = 86_400
-    idle_ttl_seconds: int = 600
-    ended_ttl_seconds: int = 600
-    batch_max: int = 2000
-    backlog_max: int = 1_000_000
-    pending_max: int = 8192
-
-    def settings(self) -> Settings:
-        """The settings of a gateway on these stores."""
-        return Settings(
-            redis_url=SecretStr(self.redis_url),
-            database_url=SecretStr(self.database_url),
-            port=0,
-            http=HttpSettings(),
-            redis=RedisSettings(
-                prefix=self.prefix,
-                command_timeout_ms=self.command_timeout_ms,
-                connect_timeout_ms=self.connect_timeout_ms,
-                pending_max=self.pending_max,
-                reconnect_ms_max=50,
-            ),
-            ack=AckSettings(timeout_ms=self.ack_timeout_ms),
-            retention=RetentionSettings(seconds=self.retention_seconds),
-            hot=HotSettings(idle_ttl_seconds=self.idle_ttl_seconds, ended_ttl_seconds=self.ended_ttl_seconds),
-            flush=FlushSettings(batch_max=self.batch_max, backlog_max=self.backlog_max),
-        )
-
-
-class GivenPremises:
-    """Premises that start nothing: both stores are there."""
-
-    def __init__(self, stores: Stores) -> None:
-        self.places = Places(stores.redis_url, "given", stores.database_url)
 
 
 class Gateway(Engine):
@@ -94,6 +38,10 @@ class Gateway(Engine):
         settings = stores.settings()
         super().__init__(settings, cast("Premises", GivenPremises(stores)), lambda: settings)
         self.is_flushing = is_flushing
+
+    async def __aenter__(self) -> Gateway:
+        await super().__aenter__()
+        return self
 
     # The rooms of the engine, by name.
 
@@ -144,6 +92,12 @@ class Gateway(Engine):
         while await self.turn() or self._flusher._scan_cursor is not None:
             pass
 
+    async def until_awaited(self) -> None:
+        """Somebody waits for a commit."""
+        async with asyncio.timeout(10):
+            while not self._watermark.is_awaited():  # noqa: ASYNC110 - the watermark tells nobody who waits
+                await asyncio.sleep(0)
+
     async def sweep(self) -> int:
         """One turn of the sweeper."""
         return await self._sweeper.step()
@@ -177,7 +131,8 @@ class Gateway(Engine):
     async def clock_ms(self) -> int:
         """What Redis' clock says now."""
         seconds, micros = await self.redis("TIME")
-        return max(int(seconds) * 1000 + int(micros) // 1000, int(await self.redis("HGET", self.shard.keys.meta, "clock")))
+        clock = await self.redis("HGET", self.shard.keys.meta, "clock")
+        return max(int(seconds) * 1000 + int(micros) // 1000, int(clock))
 
     async def advance(self, ms: int) -> None:
         """`ms` have passed for the shard: its clock never runs backwards, so it stays there until the world has caught up."""

@@ -7,23 +7,25 @@ import asyncio
 import pytest
 
 from gateway.domain.answer import LevelAnswer, ReservationAnswer
-from gateway.domain.command import Adjust, Confirm, Extend, Fulfil, Pause, Release, Reserve, Wish
+from gateway.domain.command import Adjust, BatchCommand, Confirm, Extend, Fulfil, Pause, Release, Reserve, Wish
 from gateway.domain.errors import DurabilityUnknown, OutOfStock, ReservationLost
 from gateway.flush import watermark
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 class Gate:
     """The durable store's commits wait until `open`; with `wait_ms` nobody waits longer for them."""
 
     def __init__(self, gateway: Gateway, *, wait_ms: int = 0) -> None:
-        self._is_open = asyncio.Event()
+        self.is_asked, self._is_open = asyncio.Event(), asyncio.Event()
         self._append = gateway.ledger.append
         gateway.ledger.append = self._appended  # type: ignore[method-assign]
         self._books, self._patient_ms = gateway.books, gateway.books._ack_timeout_ms
         self._books._ack_timeout_ms = wait_ms or self._patient_ms
 
     async def _appended(self, *arguments: object, **named: object) -> bool:
+        self.is_asked.set()
         await self._is_open.wait()
         return await self._append(*arguments, **named)  # type: ignore[arg-type]
 
@@ -87,6 +89,7 @@ async def test_acks_durable_wait_for_the_commit_also_when_repeated(gateway: Gate
         asyncio.create_task(gateway.confirm(held, ack="durable")),
         asyncio.create_task(gateway.reserve(("tee", 2), key="cart", ack="durable")),
     ]
+    await gate.is_asked.wait()
     await settled(gateway)
 
     assert not any(task.done() for task in waiting)
@@ -167,7 +170,7 @@ async def test_acks_of_a_batch_that_can_not_be_had_are_told_one_by_one(gateway: 
     await gateway.put("tee", 10)
     held = await gateway.reserve(("tee", 1), ack="durable")
     gate = Gate(gateway, wait_ms=30)
-    commands = [
+    commands: list[BatchCommand] = [
         Confirm(str(held.reservation.id)),
         Reserve([Wish("tee", 1)], "cart"),
         Release("rsv_0-1-1-AAAAAAAAAAAAAAAA"),
@@ -183,7 +186,9 @@ async def test_acks_of_a_batch_that_can_not_be_had_are_told_one_by_one(gateway: 
     assert results[0].durable
 
 
-async def test_acks_of_more_than_may_wait_are_unknown_at_once(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_acks_of_more_than_may_wait_are_unknown_at_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The number of those who wait is bounded: one more is told at once that its commit was not seen."""
     monkeypatch.setattr(watermark, "WAITERS_MAX", 1)
     await gateway.put("tee", 10, ack="durable")

@@ -14,7 +14,8 @@ from gateway.domain.event import chain
 from gateway.domain.identifier import mint_random_part
 from gateway.service import conservation
 from tests.contract.sql import run_sql
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 @pytest.fixture
@@ -97,8 +98,7 @@ async def test_conservation_finds_a_counter_that_changed_before_it_was_flushed(t
     numbers[0] = "11"
     await gateway.redis("HSET", key, "Lmain", " ".join(numbers))
     check = asyncio.create_task(gateway.violations())
-    while not gateway.watermark.is_awaited():
-        await asyncio.sleep(0)
+    await gateway.until_awaited()
     await gateway.flush()
     assert await check == ["1 drift main/tee/main"]
 

@@ -9,9 +9,8 @@ import pytest
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.errors import ReservationExpired, StaleSequence
-from tests.service.gateway import Gateway, Stores, running
-
-SHORT_LIVES = {"retention_seconds": 2, "idle_ttl_seconds": 2, "ended_ttl_seconds": 2}
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 async def left(gateway: Gateway) -> list[str]:
@@ -39,7 +38,9 @@ async def trade(gateway: Gateway) -> dict[str, ReservationAnswer]:
     await gateway.put("sku-0", 7, location="outlet", source="wms", sequence=3)
     ends = {
         "released": await gateway.release(await gateway.reserve(("sku-0", 2), ("sku-1", 1), key="k-released")),
-        "fulfilled": await gateway.fulfil(await gateway.confirm(await gateway.reserve(("sku-1", 3), key="k-fulfilled"))),
+        "fulfilled": await gateway.fulfil(
+            await gateway.confirm(await gateway.reserve(("sku-1", 3), key="k-fulfilled"))
+        ),
         "expired": await gateway.reserve(("sku-2", 4), key="k-expired", ttl_seconds=1),
     }
     await gateway.advance(1000)
@@ -51,7 +52,8 @@ async def trade(gateway: Gateway) -> dict[str, ReservationAnswer]:
 
 async def test_lives_end_and_redis_is_as_empty_as_before(stores: Stores) -> None:
     """After settling and the lives of the keys, Redis has its empty key set and size again; every question has its answer."""
-    async with running(replace(stores, **SHORT_LIVES), is_flushing=False) as gateway:
+    short = replace(stores, retention_seconds=2, idle_ttl_seconds=2, ended_ttl_seconds=2)
+    async with running(short, is_flushing=False) as gateway:
         await gateway.flush()
         empty, empty_bytes = await left(gateway), await bytes_used(gateway)
         assert empty == ["1:log", "meta"]
@@ -59,7 +61,9 @@ async def test_lives_end_and_redis_is_as_empty_as_before(stores: Stores) -> None
         full_bytes = await bytes_used(gateway)
         await gateway.flush()
         without_life = [
-            key for key in await gateway.keys() if key.rpartition("}:")[2] not in empty and await gateway.redis("PTTL", key) < 0
+            key
+            for key in await gateway.keys()
+            if key.rpartition("}:")[2] not in empty and await gateway.redis("PTTL", key) < 0
         ]
         assert without_life == []
         replay = await gateway.reserve(("sku-1", 3), key="k-fulfilled")

@@ -55,7 +55,9 @@ async def test_loading_a_sku_brings_back_all_of_it(idle: Gateway) -> None:
     assert await idle.violations() == []
 
 
-async def test_loading_an_unknown_sku_is_remembered_for_a_moment(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loading_an_unknown_sku_is_remembered_for_a_moment(
+    idle: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """That there is no such sku is asked of the durable store once; the first level of it is there at once all the same."""
     reads: list[str] = []
     read_sku = idle.ledger.read_sku
@@ -207,7 +209,9 @@ async def test_loading_a_key_and_its_reservation_answers_the_replay(idle: Gatewa
     assert (await idle.level("tee")).committed == 2
 
 
-async def test_loading_from_a_durable_store_that_is_away_changes_nothing(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loading_from_a_durable_store_that_is_away_changes_nothing(
+    idle: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is in Redis goes on working; what is not answers that the durable store is away, and works when it is back."""
     await idle.put("warm", 10)
     await idle.put("cold", 10)

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.domain.errors import ReservationLost, ShardRecovering, SkuNotFound
 from tests.contract.sql import run_sql
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 async def opened(gateway: Gateway) -> None:

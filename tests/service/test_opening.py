@@ -9,7 +9,8 @@ from gateway.domain.errors import Corrupt
 from gateway.domain.event import chain
 from gateway.embedded import PrivateRedis
 from tests.contract.sql import run_sql
-from tests.service.gateway import Gateway, Stores, lost_connection, running
+from tests.service.gateway import Gateway, lost_connection, running
+from tests.service.stores import Stores
 
 
 async def test_opening_empty_stores_creates_epoch_one(each_store: Stores) -> None:
@@ -80,7 +81,9 @@ async def test_opening_a_closed_shard_of_this_process_attaches(idle: Gateway) ->
     assert await idle.keep() == 0
 
 
-async def test_opening_a_redis_of_another_deployment_is_refused(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_opening_a_redis_of_another_deployment_is_refused(
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A Redis that holds another deployment's shard under this prefix is left as it is, and the start ends with a word on it."""
     other = Stores(stores.redis_url, f"sqlite:///{tmp_path_factory.mktemp('other')}/g.db")
     async with running(other, is_flushing=False) as first:

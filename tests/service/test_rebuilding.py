@@ -11,7 +11,8 @@ from gateway.domain.command import Confirm, Extend, Fulfil, Release
 from gateway.domain.errors import Corrupt, GatewayError, ReservationLost, ReservationNotFound, ShardRecovering
 from gateway.domain.identifier import mint_random_part
 from tests.contract.sql import run_sql
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 async def lose_redis(gateway: Gateway) -> None:

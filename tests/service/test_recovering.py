@@ -11,7 +11,8 @@ from gateway.domain.answer import ReservationAnswer
 from gateway.domain.errors import GatewayError, ReservationLost, ShardRecovering
 from gateway.durable.ledger import LedgerUnavailable
 from gateway.hot.log import ChainBroken
-from tests.service.gateway import Gateway, Stores, running
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 
 
 async def with_tail(gateway: Gateway) -> tuple[ReservationAnswer, ReservationAnswer]:
@@ -172,7 +173,9 @@ async def unavailable(*_: object, **__: object) -> None:
     raise LedgerUnavailable("it does not answer")
 
 
-async def test_recovering_refuses_nothing_while_the_new_epoch_becomes_known(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recovering_refuses_nothing_while_the_new_epoch_becomes_known(
+    idle: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A change made in the very moment of the opening is waited for like any other."""
     await with_tail(idle)
     await idle.redis("HSET", idle.shard.keys.meta, "poison", "a test")
