@@ -100,6 +100,9 @@ class Flusher:
             self._shard.close()  # whoever opens it again decides from which history it goes on
             raise
         if not entries:
+            if self._watermark.is_awaited() and await self._shard.ask("EXISTS", self._shard.keys.log) != 1:
+                self._shard.close()
+                raise ChainBroken("the log is gone")
             metrics.FLUSH_LAG_SECONDS.set(0)
             return await self._settle_left()
         oldest_ms = entries[0].events[0].at_ms

@@ -52,6 +52,7 @@ class Opener:
         self._ledger = ledger
         self._deployment = deployment
         self._policy = policy
+        self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
     async def open(self) -> ShardRow:
@@ -81,7 +82,8 @@ class Opener:
             raise ShardRecovering("another gateway is opening the shard")
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
         await self._commit_tail(raised, tail)
-        if meta is not None and not meta.is_poisoned and _reaches(tail, raised, meta):
+        is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
+        if meta is not None and is_sound and _reaches(tail, raised, meta):
             row = await self._adopt(raised, meta, tail, lineage)
         else:
             row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
@@ -125,6 +127,7 @@ class Opener:
         """
         log_name = Keys(self._shard.prefix, self._shard.number, generation).log
         tail: list[Entry] = []
+        self._is_broken = False
         seq, digest = row.checkpoint, row.digest
         try:
             while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
@@ -132,6 +135,7 @@ class Opener:
                 seq, digest = page[-1].seq, page[-1].digest
         except ChainBroken as problem:
             tail += problem.entries
+            self._is_broken = True
             log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
         except EntryInvalid as problem:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem

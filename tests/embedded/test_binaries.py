@@ -75,9 +75,7 @@ def test_find_redis_takes_the_override_first(bare_machine: Path, monkeypatch: py
     assert find_redis() == mine
 
 
-def test_find_redis_with_a_wrong_override_is_refused(
-    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_find_redis_with_a_wrong_override_is_refused(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typing error in the override is told, not hidden by another server."""
     server_script(bare_machine, "redis-server", "Redis server v=7.0.15 sha=0")
     monkeypatch.setenv("GATEWAY_REDIS_SERVER", "/no/such/server")

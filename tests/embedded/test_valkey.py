@@ -295,9 +295,7 @@ def test_start_that_fails_tells_the_server_s_last_words(short_path: Path, binary
     assert not server.is_running
 
 
-def test_start_waits_while_a_big_file_is_loaded(
-    server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_waits_while_a_big_file_is_loaded(server: PrivateRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that says it is loading gets more time than one that says nothing."""
     server.start()
     with client_of(server) as client, client.pipeline(transaction=False) as pipeline:
