@@ -12,7 +12,7 @@ import pytest
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Adjust, Confirm, Release, Reserve, Wish
-from gateway.domain.errors import HotStoreUnavailable, OutOfStock
+from gateway.domain.errors import HotStoreUnavailable
 from tests.app.lossy import LossyWire, lossy_wire
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -106,16 +106,3 @@ async def test_late_original_that_nobody_waits_for_changes_nothing(stuck: tuple[
     assert said == b"" or b"LATE" in said
     assert await gateway.log_entries() == log
     assert await levels(gateway) == before
-
-
-async def test_late_original_of_a_refused_call_holds_nothing(stuck: tuple[Gateway, LossyWire]) -> None:
-    """Who was told that nothing is left holds nothing, also when units came back before the first attempt came through."""
-    gateway, wire = stuck
-    everything = await gateway.reserve(("tee", 10))
-    wire.hold()
-    with pytest.raises(OutOfStock) as refusal:
-        await gateway.reserve(("tee", 1))
-    assert refusal.value.outcome == "not_applied"
-    await gateway.release(everything)
-    await wire.deliver()
-    assert (await gateway.level("tee")).held == 0

@@ -127,18 +127,6 @@ async def test_chain_with_a_deleted_entry_is_a_gap(idle: Gateway) -> None:
     assert not idle.shard.is_open
 
 
-async def test_chain_with_a_foreign_entry_at_its_end_is_refused(idle: Gateway) -> None:
-    """XADD by a foreign hand is noticed; what stood before it is not lost by the recovery."""
-    await with_history(idle)
-    await idle.redis("XADD", idle.shard.keys.log, "7-0", "e", "E\t7\t1\tstock.counted\t1\tmain\tx\t\t\t", "d", "0" * 40)
-    with pytest.raises(ChainBroken):
-        await idle.turn()
-    await idle.keep()
-    assert (await idle.level("tee")).on_hand == 15
-    await idle.flush()
-    assert await idle.violations() == []
-
-
 @pytest.mark.parametrize("line", ["", "\nZ\tnew kind of fact"])
 async def test_chain_with_an_entry_of_another_version_stops(idle: Gateway, line: str) -> None:
     """An entry well chained that this version can not read is never skipped: the turn fails each time, the log stays."""

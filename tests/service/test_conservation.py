@@ -60,7 +60,8 @@ async def test_conservation_of_clean_books_under_traffic_finds_nothing(stores: S
         found = await gateway.operations.conservation()
         assert found.violations == []
         row = await gateway.ledger.read_shard(0)
-        assert found.checked == {"levels": 3, "hot_levels": 3, "events": row.checkpoint}
+        assert (found.checked["levels"], found.checked["hot_levels"]) == (3, 3)
+        assert 0 < found.checked["events"] <= row.checkpoint  # looking at a sku may itself return what is due
 
 
 async def buy(gateway: Gateway, rng: random.Random) -> None:

@@ -134,9 +134,13 @@ async def test_loading_with_a_ticket_of_somebody_else_installs_nothing(idle: Gat
 
 
 async def test_loading_what_is_there_again_leaves_it_as_it_is(idle: Gateway) -> None:
-    """A load that comes when another one is done, and units are held by now, changes nothing and alarms nobody."""
+    """A load that comes when another one is done, and the sku was changed since, changes nothing and alarms nobody."""
     await idle.put("tee", 10)
     await evict(idle, "s:main/tee")
+    await idle.put("tee", 8, sequence=2)
+    assert await loader_of(idle).load(["s:main/tee"]) == set()
+    assert (await idle.level("tee")).on_hand == 8
+    assert await idle.redis("PTTL", idle.shard.keys.sku("main", "tee")) == -1
     await idle.reserve(("tee", 4))
     await idle.flush()
     assert await loader_of(idle).load(["s:main/tee"]) == set()

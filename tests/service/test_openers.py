@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
@@ -72,42 +71,6 @@ async def test_openers_of_empty_stores_agree(each_database: Stores) -> None:
     finally:
         await first.kill()
         await second.kill()
-
-
-async def test_openers_leave_a_shard_that_opened_meanwhile(stores: Stores) -> None:
-    """Who finds the shard in recovery and comes to raise the epoch when it is open already attaches: nobody is thrown out."""
-    async with neighbour(stores) as first, neighbour(stores) as second:
-        await first.put("tee", 10)
-        await first.redis("HSET", first.shard.keys.meta, "poison", "a test")
-        for gateway in (first, second):
-            gateway.shard.close()
-        raise_first, raise_second = first.ledger.raise_epoch, second.ledger.raise_epoch
-        is_raised, is_open = asyncio.Event(), asyncio.Event()
-
-        async def raised(*arguments: Any, **named: Any) -> Any:
-            row = await raise_first(*arguments, **named)
-            is_raised.set()
-            return row
-
-        async def waits(*arguments: Any, **named: Any) -> Any:
-            await is_open.wait()
-            return await raise_second(*arguments, **named)
-
-        async with asyncio.timeout(10):
-            patch = pytest.MonkeyPatch()
-            patch.setattr(first.ledger, "raise_epoch", raised)
-            patch.setattr(second.ledger, "raise_epoch", waits)
-            opening = asyncio.create_task(first.keep())
-            await is_raised.wait()
-            late = asyncio.create_task(second.keep())
-            await opening
-            is_open.set()
-            await asyncio.gather(late, return_exceptions=True)
-            patch.undo()
-        await opened(second)
-        assert (await first.ledger.read_shard(0)).epoch == 2
-        await first.reserve(("tee", 1))
-        assert (await second.level("tee")).held == 1
 
 
 async def test_openers_attach_to_a_shard_at_work(stores: Stores) -> None:
