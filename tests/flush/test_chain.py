@@ -60,9 +60,13 @@ def other_history(entries: Entries) -> Entries:
 
 
 def numbered_twice(entries: Entries) -> Entries:
-    """The fourth entry holds the third's events once more, chained well."""
-    third = entries[1][1]
-    return [*entries[:2], ("4-0", ["e", third[1], "d", chain(third[3], third[1])]), *entries[3:]]
+    """The fourth entry holds the third's events once more; it and all after it are chained well."""
+    digest, payload = entries[1][1][3], entries[1][1][1]
+    changed = entries[:2]
+    for id, fields in [("4-0", ["e", payload]), *entries[3:]]:
+        digest = chain(digest, fields[1])
+        changed.append((id, ["e", fields[1], "d", digest]))
+    return changed
 
 
 def other_fields(entries: Entries) -> Entries:

@@ -90,6 +90,7 @@ async def test_flusher_divides_no_entry(stores: Stores) -> None:
 
 async def test_flusher_settles_again_what_it_could_not_settle(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis failing after the commit costs nothing but time: the next turn settles, and nothing is stored twice."""
+    await idle.flush()  # what was there at the start is looked through
     await idle.put("tee", 10)
     run = idle.shard.run
     failures: list[str] = []

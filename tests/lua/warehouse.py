@@ -393,7 +393,7 @@ class Warehouse:
         """A key's content, in an order of its own that does not depend on the server."""
         kind = await self.call("TYPE", key)
         if kind == "string":
-            return await self.call("GET", key)
+            return await self.call("GET", key) or "none"  # its life may have ended just now
         if kind == "hash":
             flat = await self.call("HGETALL", key)
             return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))

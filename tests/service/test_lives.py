@@ -9,6 +9,7 @@ import pytest
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.errors import ReservationExpired, StaleSequence
+from gateway.durable.ledger import Batch
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 
@@ -130,6 +131,32 @@ async def test_lives_are_taken_back_by_every_change(idle: Gateway) -> None:
     assert all([await idle.redis("PTTL", name) > 0 for name in names])
     await idle.release(sold)
     assert [await idle.redis("PTTL", name) for name in names] == [-1, -1]
+    await idle.flush()
+    assert all([await idle.redis("PTTL", name) > 0 for name in names])
+
+
+async def test_lives_are_not_given_to_what_changed_since_the_commit(idle: Gateway) -> None:
+    """What changes between a commit and its settling has no life: it would be gone before it is stored."""
+    await idle.flush()
+    for sku in ("put", "paused", "sold"):
+        await idle.put(sku, 10)
+    sold = await idle.confirm(await idle.reserve(("sold", 1)))
+    append = idle.ledger.append
+
+    async def append_and_change(batch: Batch) -> bool:
+        done = await append(batch)
+        await idle.put("put", 11, sequence=2)
+        await idle.pause("paused")
+        await idle.release(sold)
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(idle.ledger, "append", append_and_change)
+        await idle.turn()
+    keys = idle.shard.keys
+    names = [keys.sku("main", sku) for sku in ("put", "paused", "sold")]
+    names.append(keys.reservation(sold.reservation.id.random_part))
+    assert [await idle.redis("PTTL", name) for name in names] == [-1] * 4
     await idle.flush()
     assert all([await idle.redis("PTTL", name) > 0 for name in names])
 
