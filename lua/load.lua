@@ -17,7 +17,7 @@ Returns  {nonce, status}, the first that applies
   LOADED     it is in Redis now
 Writes   the item, and drops the ticket; on LOADED only.
 Cost     O(content)
-Flags    none
+Flags    allow-oom
 ]]
 local NONCE = ARGV[1]
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return { NONCE, 'CLOSED' } end

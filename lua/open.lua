@@ -21,7 +21,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   OPENED     {seq, digest}
 Writes   meta, and the opening entry.
 Cost     O(1)
-Flags    none
+Flags    allow-oom
 ]]
 local SEEN_EPOCH, SEEN_DIGEST, SEQ, DIGEST = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW, DEPLOYMENT = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]

@@ -57,10 +57,11 @@ local function next_release(sku, levels)
   local holds, wanted = open_holds(sku), {}
   for i = 1, #levels do wanted[levels[i].location] = true end
   for i = 1, #holds do
-    if #sku.order == 1 then return format('%d', holds[i][1]) end
+    if #sku.order == 1 or lines_looked_at > 1000 then return format('%d', holds[i][1]) end
     local r = reservation_of(holds[i][2])
     for j = 1, r and #r.lines or 0 do
       local line = r.lines[j]
+      lines_looked_at = lines_looked_at + 1
       if wanted[line.location] and r.shop .. '/' .. line.sku == sku.name then return format('%d', holds[i][1]) end
     end
   end
@@ -69,18 +70,20 @@ end
 
 -- Why a wish is short, as a line: sku, location, requested, available, reason, next_release. `taken` units of this wish count as free.
 local function shortage(sku, location, levels, quantity, taken)
-  local free, held, safety = taken, 0, 0
+  local free, with_held, with_safety, held, safety = taken, taken, taken, 0, 0
+  local function usable(units) return #levels > 1 and math.max(units, 0) or units end -- a level that owes takes none from the others
   for i = 1, #levels do
-    local units = available(levels[i])
-    free = free + (#levels > 1 and math.max(units, 0) or units) -- a level that owes units takes none from the others
-    held, safety = held + levels[i].held, safety + math.max(levels[i].safety, 0)
+    local units, spare = available(levels[i]), math.max(levels[i].safety, 0)
+    free, with_held = free + usable(units), with_held + usable(units + levels[i].held)
+    with_safety = with_safety + usable(units + levels[i].held + spare)
+    held, safety = held + levels[i].held, safety + spare
   end
   local reason, next_release_at = 'sold_out', '0'
   if sku.is_paused then
     reason = 'paused'
-  elseif held > 0 and free + held >= quantity then
+  elseif held > 0 and with_held >= quantity then
     reason, next_release_at = 'held', next_release(sku, levels)
-  elseif safety > 0 and free + held + safety >= quantity then
+  elseif safety > 0 and with_safety >= quantity then
     reason = 'reserved_for_safety'
   end
   return format('%s\t%s\t%d\t%d\t%s\t%s', plain_sku(sku.name), location, quantity, free, reason, next_release_at)

@@ -14,7 +14,7 @@ local events -- arrays of lines, one per event of this call
 local missing, is_missing -- names of what must be loaded before this call can be judged
 local skus, reservations, requests -- what this call has read, by name
 local sku_order, reservation_order, request_order
-local due_max, due_budget, is_more_due, expired, lateness_ms_max
+local due_max, due_budget, is_more_due, expired, lateness_ms_max, lines_looked_at
 
 local function start_call(keys, arguments)
   call, format, concat = redis.call, string.format, table.concat
@@ -25,6 +25,7 @@ local function start_call(keys, arguments)
   events, missing, is_missing = {}, {}, {}
   skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
   due_max, due_budget, is_more_due, expired, lateness_ms_max = DUE_MAX, DUE_MAX, false, 0, 0
+  lines_looked_at = 0
 end
 
 local function reply(status, fields)
