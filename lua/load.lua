@@ -26,9 +26,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then return { NONCE, 'PRESENT' } end
 if #ARGV == 5 then
   redis.call('SET', KEYS[2], ARGV[5])
 else
-  local fields = {}
-  for i = 5, #ARGV do fields[i - 4] = ARGV[i] end
-  redis.call('HSET', KEYS[2], unpack(fields))
+  for i = 5, #ARGV, 1000 do call('HSET', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
 end
 if ARGV[4] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
 redis.call('DEL', KEYS[3])

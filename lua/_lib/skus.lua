@@ -93,6 +93,11 @@ local function write_next_due(sku)
   return true
 end
 
+-- Sets field, value, … a bounded number per command: Lua cannot unpack thousands at once.
+local function set_fields(key, fields)
+  for i = 1, #fields, 1000 do call('HSET', key, unpack(fields, i, math.min(i + 999, #fields))) end
+end
+
 local function write_sku(sku)
   if not sku.is_dirty and not sku.is_due_stale then return end
   local key, due_key = BASE .. 's:' .. sku.name, BASE .. 'd:' .. sku.name
@@ -106,7 +111,7 @@ local function write_sku(sku)
   if #come > 2 then call(unpack(come)) end
   local is_head_dirty = write_next_due(sku) or sku.is_head_dirty
   if not sku.is_dirty and not is_head_dirty then return end
-  local fields = { 'HSET', key }
+  local fields = {}
   for location, level in pairs(sku.levels) do
     if level.is_dirty then
       fields[#fields + 1] = 'L' .. location
@@ -126,7 +131,7 @@ local function write_sku(sku)
     fields[#fields + 1] = format('%d %d %d %s %s\t%s', sku.next_due, sku.has_ttl and 1 or 0, sku.is_paused and 1 or 0,
       sku.epoch, sku.seq, sku.reason)
   end
-  if #fields > 2 then call(unpack(fields)) end
+  set_fields(key, fields)
 end
 
 -- A sku as text for the answer: '*' line, then an L line per level, then an X line per level's sources.

@@ -361,25 +361,6 @@ async def test_lost_replies_of_every_operation_are_one_effect_each(valkey_url: s
         await audit(warehouse)
 
 
-async def test_lost_reply_of_a_batch_on_one_reservation_is_told_as_it_happened(valkey_url: str) -> None:
-    """Extend then confirm, confirm then release: what took effect is not refused because the reply was lost."""
-    async with proxied(valkey_url) as (proxy, url), linked(url) as link, asyncio.timeout(10):
-        warehouse = await Warehouse.open(link, "steps")
-        await warehouse.stock("A", 10)
-        first, second = await warehouse.hold(wish("A", 1)), await warehouse.hold(wish("A", 2))
-        calls = (
-            warehouse.extend(first),
-            warehouse.confirm(first),
-            warehouse.confirm(second),
-            warehouse.release(second),
-        )
-        proxy.swallow = 1
-
-        results = await warehouse.batch(*calls)
-
-        assert [result[0] for result in results] == ["EXTENDED", "CONFIRMED", "CONFIRMED", "RELEASED"]
-
-
 async def test_original_that_arrives_after_its_resend_does_not_hold_twice(valkey_url: str) -> None:
     """The first attempt is stuck on the way, the second succeeds, then the first arrives: one hold, keyed or not."""
     for key in ("", "k1"):

@@ -40,25 +40,6 @@ async def seconds(warehouse: Warehouse, call: Call) -> tuple[str, float]:
     return reply[1], time.perf_counter() - began
 
 
-async def test_due_holds_of_many_lines_are_taken_back_in_short_calls(warehouse: Warehouse) -> None:
-    """64 holds of 1000 lines each, all due: no single call takes them all back; the work is cut by lines."""
-    skus = [f"S{n}" for n in range(1000)]
-    for sku in skus:
-        await warehouse.stock(sku, 64)
-    for _ in range(64):
-        await warehouse.hold(*[wish(sku, 1) for sku in skus], ttl_ms=1000)
-    await warehouse.advance(1000)
-    longest, status = 0.0, "MORE_DUE"
-
-    while status == "MORE_DUE":
-        status, took_s = await seconds(warehouse, warehouse.read_sku("S0"))
-        longest = max(longest, took_s)
-
-    print(f"longest call {longest * 1000:.0f} ms")
-    assert status == "SKUS"
-    assert longest < ONE_CALL_S_MAX
-
-
 async def test_refusal_beside_many_large_holds_is_short(warehouse: Warehouse) -> None:
     """A reserve of many short lines, beside a hundred large holds at another location, is refused in a short call."""
     skus = [f"S{n}" for n in range(300)]

@@ -302,20 +302,6 @@ async def test_put_reflects_a_thousand_sales(warehouse: Warehouse) -> None:
     assert (level.on_hand, level.committed) == (3000, 0)
 
 
-async def test_put_without_a_count_can_not_free_sold_units(warehouse: Warehouse) -> None:
-    """`reflects` without on_hand must not put sold units back on sale: ten units are sold once.
-
-    The HTTP floor refuses such a body; the script should not depend on that.
-    """
-    await warehouse.stock("A", 10)
-    sold = await warehouse.sell(wish("A", 10))
-
-    await warehouse.run(warehouse.put("A", deduction=0, reflects=[sold.id]))
-    again = await warehouse.run(warehouse.reserve(wish("A", 10)))
-
-    assert again.status == "OUT_OF_STOCK"
-
-
 async def test_put_frees_what_is_due_in_the_same_step(warehouse: Warehouse) -> None:
     """The level told by put has no unit in it whose hold is past its deadline."""
     await warehouse.stock("A", 10)

@@ -174,18 +174,6 @@ async def test_reserve_without_key_twice_holds_twice(warehouse: Warehouse) -> No
     assert await warehouse.counters("A") == (10, 8, 0)
 
 
-async def test_reserve_partial_sent_again_tells_the_same_shortages(warehouse: Warehouse) -> None:
-    """The answer that the lost reply would have carried: also the shortages of a partial hold."""
-    await warehouse.stock("A", 3)
-    call = warehouse.reserve(wish("A", 5), partial=True)
-    first = await warehouse.run(call)
-
-    second = await warehouse.run(call)
-
-    assert second.fields[:2] == first.fields[:2]
-    assert bool(parse_shortages(second.fields[2])) == bool(parse_shortages(first.fields[2]))
-
-
 async def test_reserve_due_units_are_sold_at_the_exact_deadline(warehouse: Warehouse) -> None:
     """One millisecond before the deadline the units are held, at it they are free: no sweep is needed."""
     await warehouse.stock("A", 3)
