@@ -153,30 +153,6 @@ async def test_redis_of_a_killed_gateway_dies_with_it(new_gateway: Callable[...,
     await until(is_gone)
 
 
-@pytest.mark.parametrize("idle_seconds", [0, 0.5])
-async def test_stop_without_redis_still_ends_in_time(
-    own_redis: PrivateRedis, new_gateway: Callable[..., Gateway], client_of: ClientOf, idle_seconds: float
-) -> None:
-    """Redis ends, in the middle of work or after a quiet moment, then SIGTERM comes: it ends in under ten seconds.
-
-    Started again with its Redis, everything is there.
-    """
-    running = new_gateway(GATEWAY_REDIS_URL=own_redis.url)
-    running.start()
-    api = client_of(running)
-    await api.stock_up("A", 5)
-    held = await api.hold("A")
-    await asyncio.sleep(idle_seconds)
-    own_redis.stop()
-
-    running.signal(signal.SIGTERM)
-    await asyncio.to_thread(running.wait)
-    own_redis.start()
-    running.start()
-
-    assert (await client_of(running).reservation(held["id"]))["state"] == "held"
-
-
 def test_start_with_wrong_settings_names_every_one_of_them(new_gateway: Callable[..., Gateway]) -> None:
     """Unknown, out of range and of another type: one refusal, all names, no traceback."""
     wrong = new_gateway(

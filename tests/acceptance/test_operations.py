@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.embedded import PrivateRedis
 from tests.acceptance.answers import CODES
 from tests.acceptance.client import Client
-from tests.acceptance.gateways import Gateway
-from tests.acceptance.patience import until
 
 # The calls of the contract that this version answers, as (method, path).
 CALLS = {
@@ -156,67 +152,3 @@ async def test_conservation_holds_while_buyers_are_busy(api: Client) -> None:
     found, *_ = await asyncio.gather(checks(), *[buyer(number) for number in range(200)])
 
     assert found == [[], [], []]
-
-
-@pytest.fixture
-async def on_own_redis(
-    own_redis: PrivateRedis, new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]
-) -> Client:
-    """A gateway whose Redis the test may end, impatient enough for a test."""
-    running = new_gateway(GATEWAY_REDIS_URL=own_redis.url, GATEWAY_REDIS__COMMAND_TIMEOUT_MS="300")
-    running.start()
-    return client_of(running)
-
-
-async def test_redis_that_ended_is_told_and_its_return_is_noticed(
-    on_own_redis: Client, own_redis: PrivateRedis
-) -> None:
-    """503 with Retry-After and a truthful outcome, /readyz 503 naming redis, /healthz 200; then all is as before."""
-    api = on_own_redis
-    await api.stock_up("A", 5)
-    held = await api.hold("A", 2, ack="durable")
-
-    own_redis.stop()
-    refused = [await api.reserve(("A", 1), key="k"), await api.act("confirm", held["id"])]
-    ready = await api.session.get(f"{api.address}/readyz")
-    checks = (await ready.json())["checks"]
-    alive = await api.get("/healthz")
-    listed = await api.get("/v1/reservations")
-    own_redis.start()
-
-    assert {answer.status for answer in refused} == {503}
-    assert {answer.code for answer in refused} <= {"hot_store_unavailable", "shard_recovering"}
-    assert (ready.status, alive.status) == (503, 200)
-    assert checks["durable"]["ok"] is True
-    assert checks["redis"]["ok"] is False
-    assert [reservation["id"] for reservation in listed.body["reservations"]] == [held["id"]]
-
-    async def is_back() -> bool:
-        return (await api.reserve(("A", 1), key="k")).status == 201
-
-    await until(is_back)
-    assert (await api.reservation(held["id"]))["state"] == "held"
-    assert await api.counters("A") == (5, 3, 0, 2)
-
-
-async def test_request_that_waited_longer_than_its_deadline_is_not_applied(
-    on_own_redis: Client, own_redis: PrivateRedis
-) -> None:
-    """Redis pauses for 200 ms: a request with 50 ms is 503 `overloaded` and not applied, one with 5 s is served."""
-    import redis
-
-    api = on_own_redis
-    await api.stock_up("A", 5)
-    with redis.Redis.from_url(own_redis.url) as client:
-        client.execute_command("CLIENT", "PAUSE", "200", "ALL")
-    body = {"lines": [{"sku": "A", "quantity": 1}]}
-
-    late, early = await asyncio.gather(
-        api.post("/v1/reservations", body, headers={"Request-Deadline-Ms": "50"}),
-        api.post("/v1/reservations", body, headers={"Request-Deadline-Ms": "5000"}),
-    )
-
-    assert late.outcome == (503, "overloaded")
-    assert early.status == 201
-    await asyncio.sleep(0.3)
-    assert await api.counters("A") == (5, 1, 0, 4)
