@@ -18,8 +18,7 @@ local function commit()
   local id = redis.pcall('XADD', LOG, 'NOMKSTREAM', format('%d-0', seq), 'e', payload, 'd', link)
   if not id then return reply('CLOSED') end -- the log is gone: nothing was written
   if type(id) == 'table' and id.err then
-    -- fakeredis hands out an object where servers hand out text; the id is all that its XADD refuses.
-    if type(id.err) ~= 'string' or string.find(id.err, 'ID specified', 1, true) then
+    if string.find(tostring(id.err), 'ID specified', 1, true) then -- fakeredis hands out an object where servers hand out text
       call('HSET', META, 'poison', 'log ahead of meta')
       return reply('POISONED')
     end

@@ -236,7 +236,7 @@ def test_lua_numbers_become_text_by_format_alone() -> None:
     """`tostring` loses digits from 10^14 on: it is used for error texts only."""
     whole = pieces() + "".join(body_of(name) for name in NAMES)
 
-    assert set(re.findall(r"tostring\(([^)]*)\)", whole)) <= {"problem", "problem.err"}
+    assert set(re.findall(r"tostring\(([^)]*)\)", whole)) <= {"problem", "problem.err", "id.err"}
 
 
 def test_lua_only_settle_and_load_give_a_key_a_life() -> None:
