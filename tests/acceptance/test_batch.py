@@ -167,19 +167,6 @@ async def test_bad_fields_of_an_operation_are_all_told(api: Client) -> None:
         assert any(field.endswith(name) for field in fields), fields
 
 
-async def test_duplicate_key_in_an_operations_body_is_its_own_results_refusal(api: Client) -> None:
-    """An invalid body of one operation does not stop the others; only a malformed envelope fails the call."""
-    await api.stock_up("A", 9)
-    twice = b'{"op":"reserve","body":{"lines":[{"sku":"A","quantity":1,"quantity":2}]}}'
-    plain = b'{"op":"reserve","body":{"lines":[{"sku":"A","quantity":1}]}}'
-
-    answer = await api.post("/v1/batch", raw=b'{"operations":[' + twice + b"," + plain + b"]}")
-
-    assert answer.status == 200, answer.text
-    assert [result["status"] for result in answer.body["results"]] == [422, 201]
-    assert (await api.stock("A"))["held"] == 1
-
-
 @pytest.mark.parametrize(
     "envelope",
     [
