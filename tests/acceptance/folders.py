@@ -24,8 +24,11 @@ def lose_redis(data_dir: Path) -> None:
 
 def redis_pid(data_dir: Path) -> int | None:
     """The process id that the private Redis has written down, None if it has not."""
-    path = data_dir / "redis" / "server.pid"
-    return int(path.read_text()) if path.exists() and path.read_text().strip() else None
+    try:
+        text = (data_dir / "redis" / "server.pid").read_text()
+    except FileNotFoundError:  # a server that ends takes its file with it
+        return None
+    return int(text) if text.strip() else None
 
 
 def is_alive(pid: int) -> bool:

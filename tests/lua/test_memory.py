@@ -156,10 +156,12 @@ async def test_memory_is_back_to_the_empty_size(warehouse: Warehouse) -> None:
     full_bytes = await used_memory(warehouse)
     await _forget_all(warehouse)
 
-    left_bytes = await used_memory(warehouse) - empty_bytes
     assert await warehouse.all_keys() == sorted([warehouse.keys.meta, warehouse.keys.log])
     assert len(await warehouse.content(warehouse.keys.log)) == 1
-    assert left_bytes < (full_bytes - empty_bytes) / 20, (empty_bytes, full_bytes, left_bytes)
+    allowed_bytes = empty_bytes + (full_bytes - empty_bytes) / 20
+    async with asyncio.timeout(20):  # the server shrinks the buffers of a connection once it has been idle
+        while await used_memory(warehouse) > allowed_bytes:
+            await asyncio.sleep(2.5)
 
 
 async def _trade(warehouse: Warehouse, name: str, count: int) -> None:
