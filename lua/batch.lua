@@ -1,5 +1,6 @@
 --[[
 batch: several operations as one unit of work, in the order given, each seeing the earlier ones; one refused does not stop the rest.
+A caller that sends a call again when its reply was lost names each reservation once: a step is recognised by the state it led to.
 
 KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation

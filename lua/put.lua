@@ -17,6 +17,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   LATE        the caller's time is over: nothing changed
   NOT_LOADED  {name...} of what is not in Redis: load it and repeat; nothing changed
   MORE_DUE    more holds were due than one call takes back: those were taken back; repeat
+  NO_COUNT      it reflects sales without a count of the units that are left: nothing changed
   UNCHANGED     {sku text}: the same sequence with the same content
   STALE         {sequence}: the source has told something as new or newer
   CONFLICT      {version}: not the one the caller saw

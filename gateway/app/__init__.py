@@ -1,9 +1,8 @@
 """The process: everything is put together, started in order, and ended in the reverse order.
 
-Start: data folder and private Redis, connections, judgement, schema, shard, jobs, and HTTP last. End: HTTP stops
-accepting and
-finishes what is in flight, the jobs stop, what is in the log is flushed, the connections close, and the private Redis
-ends last.
+Start: data folder and private Redis, connections, judgement, schema, shard, jobs, and HTTP last. End: the private Redis is
+not started again any more, HTTP stops accepting and finishes what is in flight, the jobs stop, what is in the log is
+flushed, the connections close, and the private Redis ends last.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from gateway import logs
 from gateway.app.engine import Engine, StartRefused
 from gateway.app.http import HttpServer
 from gateway.app.premises import Premises
+from gateway.app.revival import kept_alive
 from gateway.app.sample import load_sample, tell_sample
 from gateway.durable.ledger import LedgerError
 from gateway.embedded import EmbeddedError
@@ -76,14 +76,24 @@ async def _serve(
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)  # also where the signal arrived ignored
-    engine = Engine(settings, premises, read_settings)
-    if not await _is_started(engine, stopping):
-        log.info("ended")
-        return
+    async with kept_alive(premises.redis) as let_die:
+
+        def stop() -> None:
+            let_die()  # in the signal's own handler: from here on nothing is started any more
+            stopping.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)  # also where the signal arrived ignored
+        engine = Engine(settings, premises, read_settings)
+        if await _is_started(engine, stopping):
+            await _serve_engine(settings, engine, stopping, sample=sample)
+    log.info("ended")
+
+
+async def _serve_engine(settings: Settings, engine: Engine, stopping: asyncio.Event, *, sample: bool) -> None:
+    """The started engine was served until the process was told to stop, drained and ended."""
     async with engine:
-        loop.add_signal_handler(signal.SIGHUP, engine.reload_and_tell)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, engine.reload_and_tell)
         server = HttpServer(settings, engine)
         await server.start()
         try:
@@ -95,4 +105,3 @@ async def _serve(
             log.info("draining")
         finally:
             await server.drain()
-    log.info("ended")

@@ -40,6 +40,11 @@ class Premises:
         self.places = Places(given_redis, "given", given_database)
 
     @property
+    def redis(self) -> PrivateRedis | None:
+        """The Redis that this gateway started itself, None where it was given one or simulates it."""
+        return self._redis
+
+    @property
     def is_embedded(self) -> bool:
         """Whether anything of this gateway's stores is its own."""
         return self._folder is not None

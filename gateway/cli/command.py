@@ -16,6 +16,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_show_locals=False,
     )
+    app.callback()(version.top)
     app.command("serve")(serve.serve)
     app.command("check")(check.check)
     app.command("import")(import_stock.import_stock)

@@ -14,7 +14,7 @@ GatewayError
 ├── Unavailable                 no answer now; repeat the same request
 │   ├── Overloaded, HotStoreUnavailable, ShardRecovering
 │   └── DurabilityUnknown, DurableStoreUnavailable
-└── Corrupt                     a law is broken; stop and tell a human
+└── Corrupt                     a law is broken; stop and tell a human (`internal_error`, as the root itself)
 
 `code` is stable and part of the contract; the status that goes with it is known to `web/problems.py` alone. The first
 line of a
@@ -30,8 +30,12 @@ Outcome = Literal["not_applied", "unknown", "applied"]
 
 
 class GatewayError(Exception):
-    """The request was not answered with a success."""
+    """Something unexpected happened, or a law of the books is broken; the log has the request id.
 
+    Repeat it with the same key, or on the same reservation, to learn what came of it.
+    """
+
+    # The root itself and Corrupt answer with this code; every other class has one of its own.
     code: ClassVar[str] = "internal_error"
     outcome: Outcome = "not_applied"
 

@@ -49,6 +49,7 @@ class PrivateRedis:
         self._socket = self.folder / "redis.sock"
         self._address: Address | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_wanted = False
 
     @property
     def url(self) -> str:
@@ -76,6 +77,16 @@ class PrivateRedis:
         """Whether the process lives; it may still be loading."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process ended though nobody stopped it."""
+        return self._is_wanted and not self.is_running
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the process that ended, negative where a signal ended it; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """The server answers, with everything that its append-only file holds.
 
@@ -100,6 +111,19 @@ class PrivateRedis:
 
     def launch(self) -> None:
         """The process is started, in milliseconds; `wait_ready` tells when it answers. Main thread only."""
+        self._make_room()
+        self._address = choose_address(self._socket)
+        self._spawn()
+
+    def relaunch(self) -> None:
+        """As `launch`, for a server that has ended: whoever knows its address finds it there again."""
+        if self._address is None:
+            raise RuntimeError("the private Redis has not been started")
+        self._make_room()
+        self._spawn()
+
+    def _make_room(self) -> None:
+        """The folder is there, and no server nor socket of an earlier start is in it."""
         if self.is_running:
             raise RuntimeError("the private Redis runs already")
         try:
@@ -111,14 +135,16 @@ class PrivateRedis:
         if self._socket.is_socket():
             self._end_listener()
         self._socket.unlink(missing_ok=True)
-        self._address = choose_address(self._socket)
-        write_configuration(self._config, self.folder, self._pid_file, self._address, self._settings)
+
+    def _spawn(self) -> None:
+        write_configuration(self._config, self.folder, self._pid_file, self.address, self._settings)
         self._process = start_child(
             [str(self.binary), str(self._config)],
             folder=self.folder,
             log=self.log,
             death_signal=signal.SIGTERM,
         )
+        self._is_wanted = True
 
     def wait_ready(self) -> None:
         """The server answers PING. Blocks for `ANSWER_SECONDS_MAX`, for `LOADING_SECONDS_MAX` while it loads.
@@ -149,6 +175,7 @@ class PrivateRedis:
 
         Call it after the drain: what is asked of the server afterwards fails. Safe to repeat, in any thread.
         """
+        self._is_wanted = False
         if self._process is None:
             return None
         code = end_child(self._process, [(signal.SIGTERM, STOP_SECONDS_MAX)])

@@ -35,6 +35,7 @@ NAMES = (
     "read_sku",
     "read_reservation",
     "expire",
+    "ticket",
     "load",
     "settle",
     "open",

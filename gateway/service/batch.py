@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.domain.answer import BatchResult, LevelAnswer, ReservationAnswer
@@ -32,9 +32,10 @@ class Texts(Protocol):
 
 @dataclass(slots=True)
 class _Operation:
-    """One command on its way: its text, the names it may turn out to miss, and its result."""
+    """One command on its way, as the call of its own that it would be: its text, the names it may miss, and its result."""
 
     command: BatchCommand
+    call: Call
     name: str
     text: str = ""
     target: ReservationId | None = None
@@ -57,31 +58,30 @@ class BatchRun:
         self._acks = acks
         self._call = call
 
-    async def run(self, commands: Sequence[BatchCommand]) -> list[BatchResult]:
-        """One result per command, in order."""
-        operations = [self._prepare(command) for command in commands]
-        part: list[_Operation] = []
-        lines = 0
-        for operation in operations:
-            if operation.result is not None:
-                continue
-            if part and lines + operation.lines > LINES_MAX:
+    async def run(self, commands: Sequence[BatchCommand], shops: Sequence[str] = ()) -> list[BatchResult]:
+        """One result per command, in order; `shops` names the shop of each, empty: all concern the call's."""
+        calls = [replace(self._call, shop=shop) for shop in shops] or [self._call] * len(commands)
+        operations = [self._prepare(command, call) for command, call in zip(commands, calls, strict=True)]
+        parts = _parts([operation for operation in operations if operation.result is None])
+        for number, part in enumerate(parts):
+            try:
                 await self._apply(part)
-                part, lines = [], 0
-            part.append(operation)
-            lines += operation.lines
-        await self._apply(part)
+            except GatewayError as problem:
+                if number == 0:
+                    raise  # nothing was applied, or nothing is known: the call is answered as a whole
+                _tell_broken(problem, part, [operation for later in parts[number + 1 :] for operation in later])
+                break
         await self._settle(operations)
         return [operation.result or Corrupt("an operation was left out") for operation in operations]
 
-    def _prepare(self, command: BatchCommand) -> _Operation:
-        operation = _Operation(command, type(command).__name__.lower())
+    def _prepare(self, command: BatchCommand, call: Call) -> _Operation:
+        operation = _Operation(command, call, type(command).__name__.lower())
         if isinstance(command, Reserve):
             operation.random_part = mint_random_part()
             if command.idempotency_key is not None:
-                operation.record = request_record(self._call.shop, "reserve", command.idempotency_key)
+                operation.record = request_record(call.shop, "reserve", command.idempotency_key)
         elif isinstance(command, Adjust):
-            operation.record = request_record(self._call.shop, "adjust", command.idempotency_key)
+            operation.record = request_record(call.shop, "adjust", command.idempotency_key)
         else:
             try:
                 operation.target = known_id(command.id)
@@ -90,7 +90,7 @@ class BatchRun:
         return operation
 
     def _write_text(self, operation: _Operation) -> str:
-        command, call = operation.command, self._call
+        command, call = operation.command, operation.call
         if isinstance(command, Reserve):
             return self._texts.reserve_text(command, call, operation.random_part, has_asked=operation.has_asked)
         if isinstance(command, Adjust):
@@ -188,6 +188,34 @@ class BatchRun:
     def _ack(self, operation: _Operation) -> Ack:
         name = "stock" if operation.name == "adjust" else operation.name
         return self._call.ack or self._acks[name]
+
+
+def _parts(operations: list[_Operation]) -> list[list[_Operation]]:
+    """The operations in their order, cut into what one call of Redis takes: so many lines, and each reservation once.
+
+    A call whose reply was lost is sent again, and each operation recognises what it has done by the state that it led to. It
+    would not if the state were that of a later step: an extend is refused once its hold is confirmed.
+    """
+    parts: list[list[_Operation]] = []
+    lines, targets = 0, set[str]()
+    for operation in operations:
+        target = "" if operation.target is None else operation.target.random_part
+        if not parts or target in targets or lines + operation.lines > LINES_MAX:
+            parts.append([])
+            lines, targets = 0, set()
+        parts[-1].append(operation)
+        lines += operation.lines
+        if target:
+            targets.add(target)
+    return parts
+
+
+def _tell_broken(problem: GatewayError, part: list[_Operation], later: list[_Operation]) -> None:
+    """Operations of the part have the problem as their result, and those behind it, which were not begun, are not applied."""
+    for operation in part:
+        operation.result = operation.result or type(problem)(problem.detail, outcome=problem.outcome)
+    for operation in later:
+        operation.result = type(problem)(problem.detail, outcome="not_applied")
 
 
 def _position(result: ReservationAnswer | LevelAnswer) -> tuple[int, int]:

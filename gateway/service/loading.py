@@ -54,7 +54,8 @@ class Loader:
         async with self._slots:
             ticket = self._shard.keys.ticket(name)
             token = f"{self._token_prefix}-{next(self._tokens)}"
-            if await self._shard.ask("SET", ticket, token, "NX", "PX", TICKET_MS) != "OK":
+            taken = await self._shard.run("ticket", (ticket,), (name, token, str(TICKET_MS)))
+            if taken.status != "TAKEN":
                 await asyncio.sleep(0.002)  # another load is under way; the script that asked looks again
                 return False
             try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
-from gateway.domain.errors import Corrupt, ShardRecovering
+from gateway.domain.errors import Corrupt, HotStoreUnavailable, ShardRecovering
 from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Deployment, Ledger, ShardRow
@@ -52,6 +53,7 @@ class Opener:
         self._ledger = ledger
         self._deployment = deployment
         self._policy = policy
+        self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
@@ -65,7 +67,7 @@ class Opener:
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         shard, ledger = self._shard, self._ledger
-        await shard.load_scripts()
+        await self._load_scripts()
         lineage = shard.link.lineage
         while True:
             row = await ledger.read_shard(shard.number)
@@ -77,6 +79,8 @@ class Opener:
             newer = await ledger.read_shard(shard.number)
             if (newer.epoch, newer.state, newer.checkpoint) == (row.epoch, row.state, row.checkpoint):
                 break  # nobody is at work on it, so what was seen stands
+        if self._is_anothers(row):
+            raise ShardRecovering("another gateway is opening the shard")
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
@@ -88,6 +92,33 @@ class Opener:
         else:
             row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
         return self._opened(row, lineage)
+
+    async def _load_scripts(self) -> None:
+        """The server knows the scripts. A full one refuses FUNCTION LOAD, also of what it has already."""
+        shard = self._shard
+        if await shard.ask_list("FUNCTION", "LIST", "LIBRARYNAME", shard.scripts.library):
+            return
+        try:
+            await shard.load_scripts()
+        except HotStoreUnavailable as problem:
+            if "OOM" in problem.detail:
+                raise HotStoreUnavailable(f"{problem.detail} Redis takes no scripts when full: raise it") from problem
+            raise
+
+    def _is_anothers(self, row: ShardRow) -> bool:
+        """Whether another opener is at work, so that the epoch is better not even asked for.
+
+        The store would refuse while its time runs, and raise the epoch of a shard that it has opened since the row was read.
+        Whether its time is over is told by this host's clock, or by as long a wait where that is behind the store's.
+        """
+        if row.state != "recovering" or row.owner in ("", self._owner):
+            self._awaited = None
+            return False
+        seen, now_s = (row.epoch, row.owner, row.owner_deadline_ms), asyncio.get_running_loop().time()
+        if self._awaited is None or self._awaited[0] != seen:
+            self._awaited = (seen, now_s)
+        has_waited = now_s - self._awaited[1] >= OWNER_LEASE_MS / 1000
+        return time.time() * 1000 < row.owner_deadline_ms and not has_waited
 
     def _refuse_foreign(self, row: ShardRow, meta: Meta | None) -> None:
         if row.state == "halted":
@@ -115,10 +146,14 @@ class Opener:
         return Meta(int(epoch), int(generation), int(seq), digest, lineage or "", poison is not None, deployment or "")
 
     async def _is_continued(self, row: ShardRow, meta: Meta) -> bool:
-        """Whether the chain leads from the anchor through what meta said; others may have written on since it was read."""
+        """Whether the chain leads from the anchor through what meta said, and on to the log's end.
+
+        Others may have written since meta was read. What stands at the end and is not ours would stop the flusher and every
+        writer, so such a log is not worked on.
+        """
         tail = await self._tail(row, generation=meta.generation)
         passed = {(row.checkpoint, row.digest), *((entry.seq, entry.digest) for entry in tail)}
-        return (meta.seq, meta.digest) in passed
+        return (meta.seq, meta.digest) in passed and not self._is_broken
 
     async def _tail(self, row: ShardRow, *, generation: int) -> list[Entry]:
         """The log after the committed anchor, as far as the chain leads: these are changes of the history that is committed.

@@ -74,8 +74,13 @@ class Reservations(Protocol):
         """Raises InvalidRequest (field `cursor`) for a cursor that is not one of ours."""
         ...
 
-    async def batch(self, commands: Sequence[BatchCommand], call: Call) -> list[BatchResult]:
-        """One result per command, in order; `call.ack` None takes each operation's own default, waited for once at the end."""
+    async def batch(
+        self, commands: Sequence[BatchCommand], call: Call, *, shops: Sequence[str] = ()
+    ) -> list[BatchResult]:
+        """One result per command, in order; `shops` names the shop of each, empty: all concern the call's.
+
+        `call.ack` None takes each operation's own default, waited for once at the end.
+        """
         ...
 
 

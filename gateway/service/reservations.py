@@ -174,9 +174,14 @@ class ReservationService:
             more = pack_cursor(str(found[-1].created_ms), found[-1].id.random_part)
         return ReservationPage(found, more, seen)
 
-    async def batch(self, commands: Sequence[BatchCommand], call: Call) -> list[BatchResult]:
-        """One result per command, in order, by as few calls of Redis as its bounds allow; the commit is waited for once."""
-        return await BatchRun(self, self._books, self._acks, call).run(commands)
+    async def batch(
+        self, commands: Sequence[BatchCommand], call: Call, *, shops: Sequence[str] = ()
+    ) -> list[BatchResult]:
+        """One result per command, in order, by as few calls of Redis as its bounds allow; the commit is waited for once.
+
+        `shops` names the shop of each command; without it all concern the call's.
+        """
+        return await BatchRun(self, self._books, self._acks, call).run(commands, shops)
 
 
 def as_of(reservation: Reservation, now_ms: int) -> Reservation:

@@ -107,6 +107,8 @@ def level_written(status: str, fields: list[str], location: str, shard: int) -> 
         raise StaleSequence(current_sequence=int(fields[0]))
     if status == "CONFLICT":
         raise VersionConflict(current_version=int(fields[0]))
+    if status == "NO_COUNT":
+        raise _invalid("on_hand", "is required together with `reflects`")
     if status == "NO_LEVEL":
         raise SkuNotFound
     if status == "INSUFFICIENT":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.domain.answer import BatchResult, ReservationAnswer
-from gateway.domain.command import BatchCommand, Call, Reserve
+from gateway.domain.command import BatchCommand, Reserve
 from gateway.domain.errors import FieldError, Forbidden, GatewayError, IdempotencyKeyRequired, InvalidRequest
 from gateway.web.auth import STOCK_WRITE
 from gateway.web.bodies import (
@@ -21,6 +21,7 @@ from gateway.web.bodies import (
 )
 from gateway.web.exchange import Exchange
 from gateway.web.fields import is_idempotency_key
+from gateway.web.json_text import RepeatedKey, repeated_keys
 from gateway.web.reading import read_form
 from gateway.web.rendering import level_answer, reservation_answer, to_json
 from gateway.web.reservations import (
@@ -37,19 +38,27 @@ from gateway.web.wire import Answer
 
 
 async def batch(site: Site, exchange: Exchange) -> Answer:
-    """Each operation has its result, in order; one that failed has not stopped the others."""
+    """Each operation has its result, in order; one that failed has not stopped the others.
+
+    The batch's shop is that of every operation whose body names none.
+    """
     parsed, body = await read_form(exchange, BatchBody, site.limits)
+    exchange.errors = [error for error in exchange.errors if not _is_of_an_operation(error)]
     call = exchange.call(parsed)
     if body is None or exchange.errors:
         raise exchange.refusal()
     refused: dict[int, GatewayError] = {}
     commands: list[BatchCommand] = []
+    shops: list[str] = []
     for index, operation in enumerate(body.operations):
         try:
-            commands.append(_command(site, exchange, operation, call))
+            command, shop = _command(site, exchange, operation, call.shop)
         except GatewayError as error:
             refused[index] = error
-    answers = iter(await site.services.reservations.batch(commands, call) if commands else ())
+        else:
+            commands.append(command)
+            shops.append(shop)
+    answers = iter(await site.services.reservations.batch(commands, call, shops=shops) if commands else ())
     waiting = iter(commands)
     results = []
     for index in range(len(body.operations)):
@@ -76,31 +85,48 @@ def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchC
     return result
 
 
-def _command(site: Site, exchange: Exchange, told: object, call: Call) -> BatchCommand:
-    """The operation as a command.
+def _is_of_an_operation(error: FieldError) -> bool:
+    """Whether this key stands twice within an operation: then it is told there, and the call goes on."""
+    return isinstance(error, RepeatedKey) and error.place[:1] == ("operations",)
+
+
+def _command(site: Site, exchange: Exchange, told: object, batch_shop: str) -> tuple[BatchCommand, str]:
+    """The operation as a command, and the shop that it concerns.
 
     Raises:
         InvalidRequest: with every wrong field, those of the body named as its own call would name them.
-        Forbidden: the key may batch, but not adjust stock.
+        Forbidden: the key may batch, but not adjust stock, or it is for another shop.
         IdempotencyKeyRequired: an adjust has no key.
     """
-    errors: list[FieldError] = []
+    errors = _repeated(told)
     operation = check(Operation, told, errors)
     if operation is None:
         raise InvalidRequest(errors=errors)
     parsed = operation.body or {}
     if operation.op == "adjust" and STOCK_WRITE not in exchange.principal.scopes:
         raise Forbidden
+    named = parsed.get("shop")
+    shop = named if isinstance(named, str) else batch_shop
+    if exchange.principal.shop not in (None, shop):
+        raise Forbidden("The API key is for another shop")
     if operation.op == "adjust" and operation.idempotency_key is None:
         raise IdempotencyKeyRequired
-    _judge_envelope(operation, parsed, call, errors)
-    command = _of_kind(site, operation, parsed, call, errors)
+    _judge_envelope(operation, errors)
+    command = _of_kind(site, operation, parsed, shop, errors)
     if command is None or errors:
         raise InvalidRequest(errors=errors)
-    return command
+    return command, shop
 
 
-def _judge_envelope(operation: Operation, parsed: dict[str, Any], call: Call, errors: list[FieldError]) -> None:
+def _repeated(told: object) -> list[FieldError]:
+    """The keys that stand twice within the operation, those of its body named as its own call would name them."""
+    return [
+        FieldError(error.field.removeprefix("body.") if error.place[:1] == ("body",) else error.field, error.message)
+        for error in repeated_keys(told)
+    ]
+
+
+def _judge_envelope(operation: Operation, errors: list[FieldError]) -> None:
     is_new = operation.op in ("reserve", "adjust")
     if is_new and operation.id is not None:
         errors.append(FieldError("id", f"is not a field of {operation.op}"))
@@ -109,12 +135,10 @@ def _judge_envelope(operation: Operation, parsed: dict[str, Any], call: Call, er
     key = operation.idempotency_key
     if key is not None and not is_idempotency_key(key):
         errors.append(FieldError("idempotency_key", "must be 1 to 255 visible ASCII characters"))
-    if isinstance(parsed.get("shop"), str) and parsed["shop"] != call.shop:
-        errors.append(FieldError("shop", "is another one than the batch's"))
 
 
 def _of_kind(
-    site: Site, operation: Operation, parsed: dict[str, Any], call: Call, errors: list[FieldError]
+    site: Site, operation: Operation, parsed: dict[str, Any], shop: str, errors: list[FieldError]
 ) -> BatchCommand | None:
     """The command of the operation's kind, None where its body is not valid."""
     key, reservation_id = operation.idempotency_key, operation.id or ""
@@ -122,7 +146,7 @@ def _of_kind(
         case "reserve":
             hold = check(ReserveBody, parsed, errors)
             judge_hold(parsed, site.policy(), errors, default_tier="cart")
-            return None if hold is None else reserve_command(hold, key, parsed, call.shop)
+            return None if hold is None else reserve_command(hold, key, parsed, shop)
         case "extend":
             longer = check(ExtendBody, parsed, errors)
             judge_hold(parsed, site.policy(), errors, default_tier=None)
@@ -140,4 +164,4 @@ def _of_kind(
             move = check(BatchAdjustBody, parsed, errors)
             if move is None:
                 return None
-            return adjust_command(move.sku, move.location, move, key or "", parsed, call.shop)
+            return adjust_command(move.sku, move.location, move, key or "", parsed, shop)

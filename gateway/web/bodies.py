@@ -164,10 +164,8 @@ class BatchBody(Body):
     operations: list[Any] = Field(min_length=1, max_length=LINES_MAX)
 
 
-class EmptyBody(BaseModel):
-    """Nothing: the call has no fields, and an unknown one must not pass."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
+class EmptyBody(Body):
+    """Nothing but the shop: the call has no fields of its own, and an unknown one must not pass."""
 
 
 M = TypeVar("M", bound=BaseModel)

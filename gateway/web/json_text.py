@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -16,11 +17,23 @@ from gateway.web.fields import shown
 OBJECT_FIELDS_MAX: Final = 32
 _DUPLICATES_MAX: Final = 100
 
+#: The steps from the root of a text to a value in it: names of fields and places in arrays.
+Steps = tuple[str | int, ...]
+
 _COLON_AFTER_QUOTE = re.compile(rb'"[ \t\r\n]*:')
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedKey(FieldError):
+    """A key that stands twice in one object; `place` leads to that object, which a path of a client's names may not."""
+
+    place: Steps = ()
 
 
 def parse(raw: bytes, errors: list[FieldError]) -> Any:
     """The value that the text means; a key that stands twice in one object is added to `errors`.
+
+    At most 100 such keys are added. Where there are any, `repeated_keys` tells those of a part of the value.
 
     Raises:
         MalformedJson: this is not one JSON text in UTF-8, or too deep.
@@ -36,8 +49,18 @@ def parse(raw: bytes, errors: list[FieldError]) -> Any:
     # Each key needs a colon, and a key that stands twice counts once: as many colons as keys proves that none does. Colons
     # inside strings spoil the proof, so a second count takes only those behind a quote, and then the slow reader decides.
     if keys != raw.count(b":") and keys != len(_COLON_AFTER_QUOTE.findall(raw)):
-        _parse_literally(raw, errors)
+        told = len(errors)
+        literal = _parse_literally(raw, errors)
+        return literal if len(errors) > told else parsed
     return parsed
+
+
+def repeated_keys(parsed: Any) -> list[RepeatedKey]:
+    """The keys that stand twice in an object of this value, a part of what `parse` gave back; at most 100."""
+    found: list[RepeatedKey] = []
+    if isinstance(parsed, _Pairs | list):
+        _tell_duplicates(parsed, found)
+    return found
 
 
 def _count_keys(parsed: Any) -> int:
@@ -99,13 +122,13 @@ def _parse_literally(raw: bytes, errors: list[FieldError]) -> Any:
     return parsed
 
 
-def _tell_duplicates(parsed: Any, errors: list[FieldError]) -> None:
-    waiting: list[tuple[str, Any]] = [("", parsed)]
+def _tell_duplicates(parsed: Any, errors: list[RepeatedKey] | list[FieldError]) -> None:
+    waiting: list[tuple[str, Steps, Any]] = [("", (), parsed)]
     while waiting and len(errors) < _DUPLICATES_MAX:
-        path, value = waiting.pop()
+        path, place, value = waiting.pop()
         if isinstance(value, _Pairs):
             prefix = f"{path}." if path else ""
-            errors.extend(FieldError(prefix + shown(name), "is given twice") for name in value.twice)
-            waiting.extend((prefix + shown(name), child) for name, child in value.items())
+            errors.extend(RepeatedKey(prefix + shown(name), "is given twice", place) for name in value.twice)
+            waiting.extend((prefix + shown(name), (*place, name), child) for name, child in value.items())
         elif isinstance(value, list):
-            waiting.extend((f"{path}[{index}]", child) for index, child in enumerate(value))
+            waiting.extend((f"{path}[{index}]", (*place, index), child) for index, child in enumerate(value))

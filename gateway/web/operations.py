@@ -34,22 +34,32 @@ async def metrics_text(_site: Site, _exchange: Exchange) -> Answer:
 
 
 async def policy(site: Site, exchange: Exchange) -> Answer:
-    """The tiers, limits and thresholds in force."""
+    """The tiers, limits and thresholds in force, for every shop the same."""
+    exchange.call({}, has_ack=False)
     if exchange.errors:
         raise exchange.refusal()
     return Answer(200, to_json(site.services.operations.policy()), headers=NO_STORE)
 
 
 async def reload(site: Site, exchange: Exchange) -> Answer:
-    """The configuration as it is now on disk is in force for new holds; or it is not valid and nothing has changed."""
-    _, body = await read_form(exchange, EmptyBody, site.limits, is_optional=True)
+    """The configuration as it is now on disk is in force for new holds; or it is not valid and nothing has changed.
+
+    There is one configuration for all shops, whichever is named.
+    """
+    parsed, body = await read_form(exchange, EmptyBody, site.limits, is_optional=True)
+    exchange.call(parsed, has_ack=False)
     if body is None or exchange.errors:
         raise exchange.refusal()
     return Answer(200, to_json(site.services.operations.reload()), headers=NO_STORE)
 
 
 async def conservation(site: Site, exchange: Exchange) -> Answer:
-    """Redis, the durable levels, the open reservations and the event log have been compared."""
+    """Redis, the durable levels, the open reservations and the event log have been compared.
+
+    A `shop` is accepted, as by every call. The whole shard is checked all the same, with the levels of every shop: the log is
+    one chain for all of them, and units can only be said to be conserved where nothing is left out.
+    """
+    exchange.call({}, has_ack=False)
     if exchange.errors:
         raise exchange.refusal()
     told = await site.services.operations.conservation()

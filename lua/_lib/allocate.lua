@@ -40,12 +40,13 @@ local function put_back(takes)
   for i = 1, #takes do takes[i].level.taken = 0 end
 end
 
--- The sku's open holds as {deadline, id}, earliest first: those of the index, as this call has changed them so far.
-local function open_holds(sku)
+-- The sku's open holds as {deadline, id}, earliest first: those of the index, as this call has changed them so far. `left_out`
+-- is the random part of one that is not asked about, or nil.
+local function open_holds(sku, left_out)
   local indexed, holds = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, 99, 'WITHSCORES'), {}
   for i = 1, #indexed, 2 do
     local id = indexed[i]
-    if not sku.removed[id] and not sku.added[id] then holds[#holds + 1] = { tonumber(indexed[i + 1]), id } end
+    if not sku.removed[id] and not sku.added[id] and id ~= left_out then holds[#holds + 1] = { tonumber(indexed[i + 1]), id } end
   end
   for id, deadline in pairs(sku.added) do holds[#holds + 1] = { deadline, id } end
   table.sort(holds, function(one, other) return one[1] < other[1] end)
@@ -53,8 +54,8 @@ local function open_holds(sku)
 end
 
 -- The earliest deadline of a hold that has units at one of the levels; with very many holds elsewhere first, a lower bound of it.
-local function next_release(sku, levels)
-  local holds, wanted = open_holds(sku), {}
+local function next_release(sku, levels, left_out)
+  local holds, wanted = open_holds(sku, left_out), {}
   for i = 1, #levels do wanted[levels[i].location] = true end
   for i = 1, #holds do
     if #sku.order == 1 or lines_looked_at > 1000 then return format('%d', holds[i][1]) end
@@ -68,23 +69,25 @@ local function next_release(sku, levels)
   return #holds > 0 and format('%d', holds[#holds][1]) or '0'
 end
 
--- Why a wish is short, as a line: sku, location, requested, available, reason, next_release. `taken` units of this wish count as free.
-local function shortage(sku, location, levels, quantity, taken)
+-- Why a wish is short, as a line: sku, location, requested, available, reason, next_release. `taken` units of this wish count as
+-- free. `own` is nil, or {id, units by level}: the hold that the wish has become already, which is no reason for its shortage.
+local function shortage(sku, location, levels, quantity, taken, own)
   local free, with_held, with_safety, held, safety = taken, taken, taken, 0, 0
   local function usable(units) return #levels > 1 and math.max(units, 0) or units end -- a level that owes takes none from the others
   for i = 1, #levels do
     local units, spare = available(levels[i]), math.max(levels[i].safety, 0)
-    free, with_held = free + usable(units), with_held + usable(units + levels[i].held)
-    with_safety = with_safety + usable(units + levels[i].held + spare)
-    held, safety = held + levels[i].held, safety + spare
+    local held_here = levels[i].held - (own and own.units[levels[i]] or 0)
+    free, with_held = free + usable(units), with_held + usable(units + held_here)
+    with_safety = with_safety + usable(units + held_here + spare)
+    held, safety = held + held_here, safety + spare
   end
   local reason, next_release_at = 'sold_out', '0'
   if sku.is_paused then
     reason = 'paused'
   elseif held > 0 and with_held >= quantity then
-    reason, next_release_at = 'held', next_release(sku, levels)
+    reason, next_release_at = 'held', next_release(sku, levels, own and own.id)
   elseif safety > 0 and with_safety >= quantity then
     reason = 'reserved_for_safety'
   end
-  return format('%s\t%s\t%d\t%d\t%s\t%s', plain_sku(sku.name), location, quantity, free, reason, next_release_at)
+  return format('%s\t%s\t%d\t%d\t%s\t%s', plain_sku(sku.name), location, quantity, own and taken or free, reason, next_release_at)
 end

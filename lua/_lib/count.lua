@@ -20,7 +20,7 @@ local function new_level(sku, location)
   }
   sku.levels[location] = level
   sku.order[#sku.order + 1] = location
-  table.sort(sku.order)
+  sort_names(sku.order)
   return level
 end
 
@@ -74,6 +74,7 @@ local function settle(operation, sku, level, r)
 end
 
 local function apply_put(operation)
+  if not operation.on_hand and #operation.reflects > 0 then return { 'NO_COUNT' } end -- it would put sold units back on sale
   local sku = skus[operation.shop .. '/' .. operation.sku]
   local level = sku.levels[operation.location]
   local rows, names = sources_of(sku, operation.location)

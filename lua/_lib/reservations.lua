@@ -100,29 +100,39 @@ local function expire(r)
   r.state, r.ended = 'e', format('%d', r.deadline)
   tell_reservation(event, r)
   move_lines(event, r, 0, -1, 0)
-  due_budget, expired = due_budget - 1, expired + 1
+  due_lines_left, expired = due_lines_left - #r.lines, expired + 1
   if now - r.deadline > lateness_ms_max then lateness_ms_max = now - r.deadline end
 end
 
+-- Takes a hold back that is due; sets `is_more_due` when it is too much beside those that this call has taken back before it, or
+-- when it was so large that the call's own work is better left to its repetition. The first one always comes back, so that every
+-- repetition gets further.
 local function expire_if_due(r)
-  if r.state ~= 'h' or r.deadline > now or not has_lines_loaded(r) then return end
-  if due_budget <= 0 then is_more_due = true else expire(r) end
+  if r.state ~= 'h' or r.deadline > now then return end
+  if expired > 0 and (expired >= due_max or #r.lines > due_lines_left) then
+    is_more_due = true
+  elseif has_lines_loaded(r) then
+    expire(r)
+    if due_lines_left < 0 then is_more_due = true end
+  end
 end
 
--- Takes back what is due of the sku; sets `is_more_due` when there is more than one call may do.
+-- Takes back what is due of the sku; sets `is_more_due` as soon as there is more than one call may do, and then reads no further.
 local function collect(sku)
-  if sku.next_due == 0 or sku.next_due > now or sku.is_collected then return end
+  if sku.next_due == 0 or sku.next_due > now or sku.is_collected or is_more_due then return end
   sku.is_collected, sku.is_due_stale = true, true
-  local ids = call('ZRANGEBYSCORE', BASE .. 'd:' .. sku.name, '-inf', now_text, 'LIMIT', 0, due_max + 1)
-  if #ids > due_max then is_more_due = true end
+  local limit = due_max + passed_count + 1
+  local ids = call('ZRANGEBYSCORE', BASE .. 'd:' .. sku.name, '-inf', now_text, 'LIMIT', 0, limit)
   for i = 1, #ids do
-    local r = reservation_of(ids[i])
+    local r = not (passed and passed[ids[i]]) and reservation_of(ids[i])
     if r and r.state ~= 'h' and not r.is_dirty then
       sku.removed[ids[i]], sku.is_dirty = true, true -- an entry without a hold, left by damage: it must not stand in the way
     elseif r then
       expire_if_due(r)
+      if is_more_due then return end
     end
   end
+  if #ids == limit then is_more_due = true end
 end
 
 -- What looking at a reservation starts with: it is loaded, and expired if its deadline has passed.

@@ -3,6 +3,13 @@
 
 local RESERVE -- the pattern of the operation's fields, made at the first call
 
+local function touch_wishes(operation)
+  for i = 1, #operation.wishes do
+    local sku = sku_of(operation.shop .. '/' .. operation.wishes[i].sku)
+    if sku then collect(sku) end
+  end
+end
+
 local function touch_reserve(operation)
   if operation.record ~= '' then
     operation.replay = request_of(operation.record, operation.has_asked)
@@ -14,18 +21,46 @@ local function touch_reserve(operation)
   elseif call('EXISTS', BASE .. 'r:' .. operation.id) == 1 then
     touch_reading(operation) -- this very attempt, sent again because its answer was lost
     operation.replay = { target = operation.id, fingerprint = operation.fingerprint }
+    if operation.is_partial then touch_wishes(operation) end -- they tell again why they were short
     return
   end
-  for i = 1, #operation.wishes do
-    local sku = sku_of(operation.shop .. '/' .. operation.wishes[i].sku)
-    if sku then collect(sku) end
+  touch_wishes(operation)
+end
+
+-- The shortages of a partial reserve that is sent again: what each wish was given is told by the reservation's lines, for wishes with
+-- a location were served first and no level has two of them; why it was not more is judged as it is now.
+local function shortages_again(operation, r)
+  local units_left, own, shortages = {}, { id = r.id, units = {} }, {}
+  for i = 1, #r.lines do
+    local line = r.lines[i]
+    local level = skus[r.shop .. '/' .. line.sku].levels[line.location]
+    units_left[level] = line.quantity
+    if r.state == 'h' then own.units[level] = line.quantity end
   end
+  for pass = 1, 2 do
+    for i = 1, #operation.wishes do
+      local wish = operation.wishes[i]
+      if (wish.location ~= '') == (pass == 1) then
+        local sku, given = skus[operation.shop .. '/' .. wish.sku], 0
+        local levels = considered(sku, wish.location, operation.is_only, operation.locations)
+        for j = 1, #levels do
+          local units = math.min(units_left[levels[j]] or 0, wish.quantity - given)
+          if units > 0 then given, units_left[levels[j]] = given + units, units_left[levels[j]] - units end
+        end
+        if given < wish.quantity then
+          shortages[#shortages + 1] = shortage(sku, wish.location, levels, wish.quantity, given, own)
+        end
+      end
+    end
+  end
+  return concat(shortages, '\n')
 end
 
 local function replayed(operation, record)
   if record.fingerprint ~= operation.fingerprint then return { 'REUSED' } end
   local r = reservations[record.target]
-  return { operation.record ~= '' and 'REPLAYED' or 'RESERVED', r.id, r.text, '' }
+  if operation.record ~= '' then return { 'REPLAYED', r.id, r.text, '' } end
+  return { 'RESERVED', r.id, r.text, operation.is_partial and shortages_again(operation, r) or '' }
 end
 
 -- Judges every wish, those with a location first. Returns takes by wish, and the shortages.

@@ -16,6 +16,20 @@ local function pack_level(level)
     level.version, level.epoch, level.seq, level.at)
 end
 
+local function is_before(one, other)
+  for i = 1, #one + 1 do
+    local first, second = string.byte(one, i), string.byte(other, i)
+    if first ~= second then return not first or (second ~= nil and first < second) end
+  end
+  return false
+end
+
+-- Sorts names by their bytes. `<` compares as the language does in which the server was started; a loop in Lua is slower, so it
+-- is for those servers alone.
+local function sort_names(names)
+  if 'B' < 'a' and '-b' < 'A' then table.sort(names) else table.sort(names, is_before) end
+end
+
 -- The sku 'shop/sku', read once per call; nil when it is not in Redis, and then it is asked for.
 local function sku_of(name)
   local sku = skus[name]
@@ -38,7 +52,7 @@ local function sku_of(name)
       sku.epoch, sku.seq, sku.reason = epoch, at_seq, reason
     end
   end
-  if #sku.order > 1 then table.sort(sku.order) end
+  if #sku.order > 1 then sort_names(sku.order) end
   skus[name] = sku
   sku_order[#sku_order + 1] = sku
   return sku

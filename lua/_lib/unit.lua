@@ -9,6 +9,7 @@ end
 -- Writes the unit of work: log entry first, then everything else. Returns nil, or an error with nothing written, or POISONED.
 local function commit()
   if #events == 0 then
+    if call('EXISTS', LOG) == 0 then return reply('CLOSED') end
     for i = 1, #sku_order do write_sku(sku_order[i]) end -- only the due index may have become stale
     return nil
   end
@@ -38,7 +39,10 @@ end
 local function run(operations)
   local refusal = enter()
   if refusal then return nil, reply(refusal) end
-  for i = 1, #operations do operations[i].touch(operations[i]) end
+  for i = 1, #operations do
+    operations[i].touch(operations[i])
+    if is_more_due then break end
+  end
   if #missing > 0 then return nil, reply('NOT_LOADED', missing) end
   if is_more_due then return nil, commit() or reply('MORE_DUE') end
   local results = {}
@@ -60,6 +64,7 @@ local function run_independent(operations)
       table.insert(missing, 1, 'NOT_LOADED')
       results[i] = missing
     end
+    if is_more_due then break end
   end
   for i = 1, #operations do
     results[i] = results[i] or is_more_due and { 'MORE_DUE' } or operations[i].apply(operations[i])

@@ -49,9 +49,10 @@ CODES: dict[str, tuple[int, set[str]]] = {
     "unknown_sku": (422, NOTHING),
     "idempotency_key_reused": (422, NOTHING),
     "rate_limited": (429, NOTHING),
+    "internal_error": (500, MAYBE),
     "overloaded": (503, NOTHING),
     "hot_store_unavailable": (503, MAYBE),
-    "shard_recovering": (503, NOTHING),
+    "shard_recovering": (503, MAYBE),
     "durability_unknown": (503, {"unknown"}),
     "durable_store_unavailable": (503, MAYBE),
 }

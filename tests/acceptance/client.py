@@ -59,7 +59,7 @@ class Client:
             sent.setdefault("Content-Type", content_type)
         if key is not None:
             sent["Idempotency-Key"] = key
-        if self.shop is not None and path.startswith("/v1/") and not path.startswith("/v1/admin/"):
+        if self.shop is not None and path.startswith("/v1/"):
             query.setdefault("shop", self.shop)
         url = self.address + path
         if query:
@@ -85,6 +85,11 @@ class Client:
     async def post(self, path: str, json: Any = None, **options: Any) -> Answer:
         """POST; without `json` and `raw` the body is empty and has no Content-Type."""
         return await self.call("POST", path, json, **options)
+
+    async def is_ready(self) -> bool:
+        """Whether the gateway says that it can do its work. Its 503 is an answer, not a problem."""
+        async with self.session.get(f"{self.address}/readyz") as answer:
+            return answer.status == 200
 
     # -- stock ---------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMAND = Path(sys.executable).parent / "gateway"
+COMMAND = (str(Path(sys.executable).parent / "gateway"),)
 START_SECONDS_MAX = 40
 STOP_SECONDS_MAX = 10
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
@@ -22,7 +22,9 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 class Gateway:
     """A gateway with one data folder and one set of settings; it may be started, ended and started again."""
 
-    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None, command: Sequence[str] = COMMAND) -> None:
+        """Nothing runs yet. `settings` are variables of its environment; `command` is what `serve` is said to."""
+        self._command = command
         self.folder = folder
         self.settings = settings or {}
         self.stop_seconds = 0.0
@@ -65,7 +67,7 @@ class Gateway:
         environment |= {"GATEWAY_DATA_DIR": str(self.data_dir), "GATEWAY_PORT": "0"} | self.settings
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [*wrapper, str(COMMAND), "serve"],
+                [*wrapper, *self._command, "serve"],
                 env=environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

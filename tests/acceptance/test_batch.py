@@ -167,6 +167,44 @@ async def test_bad_fields_of_an_operation_are_all_told(api: Client) -> None:
         assert any(field.endswith(name) for field in fields), fields
 
 
+async def test_duplicate_key_in_an_operations_body_is_its_own_results_refusal(api: Client) -> None:
+    """An invalid body of one operation does not stop the others; only a malformed envelope fails the call."""
+    await api.stock_up("A", 9)
+    twice = b'{"op":"reserve","body":{"lines":[{"sku":"A","quantity":1,"quantity":2}]}}'
+    plain = b'{"op":"reserve","body":{"lines":[{"sku":"A","quantity":1}]}}'
+
+    answer = await api.post("/v1/batch", raw=b'{"operations":[' + twice + b"," + plain + b"]}")
+
+    assert answer.status == 200, answer.text
+    assert [result["status"] for result in answer.body["results"]] == [422, 201]
+    assert answer.body["results"][0]["body"]["errors"][0]["field"] == "lines[0].quantity"
+    assert (await api.stock("A"))["held"] == 1
+
+
+@pytest.mark.parametrize("named", [b'"op":"release","op":"release","id":"x"', b'"op":"release","id":"x","id":"x"'])
+async def test_duplicate_key_in_an_operation_is_its_own_results_refusal(api: Client, named: bytes) -> None:
+    """The operation's own fields are no envelope: the one that was meant twice is refused, the next is applied."""
+    await api.stock_up("A", 9)
+    plain = b'{"op":"reserve","body":{"lines":[{"sku":"A","quantity":1}]}}'
+
+    answer = await api.post("/v1/batch", raw=b'{"operations":[{' + named + b"}," + plain + b"]}")
+
+    assert answer.status == 200, answer.text
+    assert outcomes(answer.body["results"]) == [(422, "invalid_request"), (201, None)]
+
+
+async def test_duplicate_key_in_the_envelope_fails_the_call(api: Client) -> None:
+    """Two lists of operations: neither is guessed to be the one."""
+    await api.stock_up("A", 9)
+    plain = b'[{"op":"reserve","body":{"lines":[{"sku":"A","quantity":1}]}}]'
+
+    answer = await api.post("/v1/batch", raw=b'{"operations":' + plain + b',"operations":' + plain + b"}")
+
+    assert answer.outcome == (422, "invalid_request")
+    assert answer.fields == ["operations"]
+    assert await api.counters("A") == (9, 0, 0, 9)
+
+
 @pytest.mark.parametrize(
     "envelope",
     [
@@ -240,8 +278,8 @@ async def test_batch_partial_reserve_tells_its_shortages(api: Client) -> None:
     assert [(s["requested"], s["available"]) for s in result["body"]["shortages"]] == [(9, 4)]
 
 
-async def test_batch_works_on_one_shop(api: Client) -> None:
-    """Named by the query; an operation may repeat it, and a reservation of another shop is not found."""
+async def test_batch_works_on_the_shop_of_its_query(api: Client) -> None:
+    """An operation may repeat it, and a reservation of another shop is not found."""
     other = api.for_shop(f"{api.shop}-b")
     await api.stock_up("A", 9)
     await other.stock_up("A", 9)
@@ -252,3 +290,30 @@ async def test_batch_works_on_one_shop(api: Client) -> None:
     assert [result["body"].get("shop") for result in results[:2]] == [api.shop, api.shop]
     assert outcomes(results)[2] == (404, "reservation_not_found")
     assert (await other.stock("A"))["held"] == 1
+
+
+async def test_operation_of_another_shop_is_answered_as_its_own_call(api: Client) -> None:
+    """Reserve, keyed reserve, adjust and release in two shops, in one batch and in order; keys stay those of their shops."""
+    other = api.for_shop(f"{api.shop}-b")
+    await api.stock_up("A", 2)
+    await other.stock_up("A", 7)
+    foreign = (await other.hold("A"))["id"]
+
+    results = await api.batch(
+        reserve("A", 2, shop=other.shop) | {"idempotency_key": "k"},
+        reserve("A") | {"idempotency_key": "k"},
+        adjust("A", 5, "a", shop=other.shop),
+        adjust("A", 1, "a"),
+        {"op": "release", "id": foreign, "body": {"shop": other.shop}},
+        reserve("A", 9, shop=other.shop),
+        reserve("A", 9),
+    )
+    again = await other.reserve(("A", 2), key="k")
+
+    short = (409, "out_of_stock")
+    assert outcomes(results) == [(201, None), (201, None), *[(200, None)] * 3, (201, None), short]
+    shops = [result["body"].get("shop") for result in results[:6]]
+    assert shops == [other.shop, api.shop, other.shop, api.shop, other.shop, other.shop]
+    assert (again.is_replayed, again.body["id"]) == (True, results[0]["body"]["id"])
+    assert await other.counters("A") == (12, 11, 0, 1)
+    assert await api.counters("A") == (3, 1, 0, 2)

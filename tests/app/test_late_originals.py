@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.answer import ReservationAnswer
-from gateway.domain.command import Adjust, Confirm, Release, Reserve, Wish
+from gateway.domain.command import Adjust, Confirm, Fulfil, Release, Reserve, Wish
 from gateway.domain.errors import HotStoreUnavailable
 from tests.app.lossy import LossyWire, lossy_wire
 from tests.service.gateway import Gateway, running
@@ -52,6 +52,10 @@ CALLS: dict[str, Call] = {
             Adjust("mug", "main", 1, "found", None, "fix-2", "f"),
             Release("rsv_0-1-1-AAAAAAAAAAAAAAAA"),
         ],
+        gateway.call("memory"),
+    ),
+    "batch of steps": lambda gateway, held: gateway.reservations.batch(
+        [Confirm(str(held.reservation.id)), Fulfil(str(held.reservation.id)), Reserve([Wish("tee", 1)], "cart")],
         gateway.call("memory"),
     ),
 }

@@ -44,6 +44,7 @@ async def test_command_imports_nothing_heavy_before_it_runs() -> None:
 async def test_command_version_is_the_package_version() -> None:
     """One line, the version."""
     assert await command("version") == (0, gateway.__version__ + "\n", "")
+    assert await command("--version") == (0, gateway.__version__ + "\n", "")
 
 
 async def test_check_prints_the_configuration_in_force_without_secrets(tmp_path: Path) -> None:

@@ -97,6 +97,44 @@ def test_start_after_a_killed_server_keeps_every_answered_write(server: PrivateR
         assert client.get("answered") == "yes"
 
 
+@pytest.mark.parametrize("name", ["redis", "x" * 100], ids=["socket", "port"])
+def test_relaunch_after_a_kill_is_at_the_same_address_with_every_answered_write(
+    short_path: Path, binary: Path, name: str
+) -> None:
+    """Whoever knew the address, password included, finds the server there again."""
+    server = PrivateRedis(short_path / name, binary)
+    server.start()
+    try:
+        before, was_ended = server.url, server.has_ended
+        ask(server.address, "SET", "answered", "yes")
+        assert server._process is not None
+        server._process.kill()
+        server._process.wait()
+        has_ended, code = server.has_ended, server.exit_code
+
+        server.relaunch()
+        server.wait_ready()
+
+        assert (was_ended, has_ended, code) == (False, True, -9)
+        assert (server.url, server.has_ended, server.exit_code) == (before, False, None)
+        with client_of(server) as client:
+            assert client.get("answered") == "yes"
+    finally:
+        server.stop()
+    assert not server.has_ended
+
+
+def test_relaunch_before_any_start_and_beside_a_running_server_is_refused(server: PrivateRedis) -> None:
+    """There is no address to keep, or somebody is there."""
+    with pytest.raises(RuntimeError, match="not been started"):
+        server.relaunch()
+    server.start()
+    with pytest.raises(RuntimeError, match="runs already"):
+        server.relaunch()
+
+    assert ask(server.address, "PING") == "+PONG"
+
+
 def test_start_spares_a_foreign_process_with_the_stale_pid(server: PrivateRedis) -> None:
     """A pid that is used again by another program is not ours to end: a pid file proves nothing alone."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:

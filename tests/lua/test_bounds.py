@@ -40,6 +40,68 @@ async def seconds(warehouse: Warehouse, call: Call) -> tuple[str, float]:
     return reply[1], time.perf_counter() - began
 
 
+async def test_due_holds_of_many_lines_are_taken_back_in_short_calls(warehouse: Warehouse) -> None:
+    """64 holds of 1000 lines each, all due: no single call takes them all back; the work is cut by lines."""
+    skus = [f"S{n}" for n in range(1000)]
+    for sku in skus:
+        await warehouse.stock(sku, 64)
+    for _ in range(64):
+        await warehouse.hold(*[wish(sku, 1) for sku in skus], ttl_ms=1000)
+    await warehouse.advance(1000)
+    longest, calls, status = 0.0, 0, "MORE_DUE"
+
+    while status == "MORE_DUE":
+        status, took_s = await seconds(warehouse, warehouse.read_sku("S0"))
+        longest, calls = max(longest, took_s), calls + 1
+
+    print(f"longest of {calls} calls {longest * 1000:.0f} ms")
+    assert status == "SKUS"
+    assert longest < ONE_CALL_S_MAX
+    assert {await warehouse.counters(sku) for sku in ("S0", "S999")} == {(64, 0, 0)}
+
+
+@pytest.mark.parametrize("lines", [3, 300])
+async def test_due_holds_are_swept_in_short_calls_whatever_their_lines(warehouse: Warehouse, lines: int) -> None:
+    """The sweep is cut by lines, too: it takes back all that is due, in calls of which each is short."""
+    skus = [f"S{n}" for n in range(lines)]
+    for sku in skus:
+        await warehouse.stock(sku, 100)
+    for _ in range(100):
+        await warehouse.hold(*[wish(sku, 1) for sku in skus], ttl_ms=1000)
+    await warehouse.advance(1000)
+    longest, calls, swept = 0.0, 0, 0
+
+    while swept < 100:
+        began = time.perf_counter()
+        answer = await warehouse.run(warehouse.expire(500))
+        longest, calls = max(longest, time.perf_counter() - began), calls + 1
+        assert answer.fields[0] != "0"
+        swept += int(answer.fields[0])
+
+    print(f"longest of {calls} sweeps {longest * 1000:.0f} ms")
+    assert (calls == 1) == (lines == 3)
+    assert longest < ONE_CALL_S_MAX
+
+
+async def test_due_holds_of_a_batch_are_taken_back_in_short_calls(warehouse: Warehouse) -> None:
+    """Operations on many due holds of many lines are answered after short calls as well, as for expired ones."""
+    skus = [f"S{n}" for n in range(300)]
+    for sku in skus:
+        await warehouse.stock(sku, 40)
+    holds = [await warehouse.hold(*[wish(sku, 1) for sku in skus], ttl_ms=1000) for _ in range(40)]
+    await warehouse.advance(1000)
+    call, longest, status = warehouse.as_batch(*[warehouse.confirm(r) for r in holds]), 0.0, "MORE_DUE"
+
+    while status == "MORE_DUE":
+        status, took_s = await seconds(warehouse, call)
+        longest = max(longest, took_s)
+
+    print(f"longest call {longest * 1000:.0f} ms")
+    assert status == "BATCH"
+    assert longest < ONE_CALL_S_MAX
+    assert await warehouse.counters("S0") == (40, 0, 0)
+
+
 async def test_refusal_beside_many_large_holds_is_short(warehouse: Warehouse) -> None:
     """A reserve of many short lines, beside a hundred large holds at another location, is refused in a short call."""
     skus = [f"S{n}" for n in range(300)]

@@ -123,3 +123,41 @@ async def test_expire_asks_for_a_hold_that_is_gone(warehouse: Warehouse) -> None
 
     assert (answer.status, answer.fields, unchanged) == ("NOT_LOADED", [f"r:{r.id.random_part}"], True)
     assert again.fields[0] == "1"
+
+
+async def test_expire_passes_over_a_hold_that_is_nowhere(warehouse: Warehouse) -> None:
+    """Told which holds nobody knows, the sweep takes back all others, and leaves those entries as they are."""
+    await warehouse.stock("A", 9)
+    await warehouse.stock("B", 9)
+    lost = await warehouse.hold(wish("A", 2), ttl_ms=50)
+    await warehouse.hold(wish("A", 1), ttl_ms=100)
+    await warehouse.hold(wish("B", 1), ttl_ms=100)
+    part = lost.id.random_part
+    await warehouse.call("DEL", warehouse.keys.reservation(part))
+    await warehouse.advance(100)
+    warehouse.is_damaged = True
+
+    asked = await warehouse.run(warehouse.expire())
+    answer = await warehouse.run(warehouse.expire(64, part))
+
+    assert (asked.status, asked.fields) == ("NOT_LOADED", [f"r:{part}"])
+    assert (answer.status, answer.fields) == ("SWEPT", ["2", "0", str(START_MS + 50)])
+    assert await warehouse.content(warehouse.keys.holds("main", "A")) == {part: START_MS + 50}
+    assert (await warehouse.call("HGET", warehouse.keys.sku("main", "A"), "Lmain")).split(" ")[:2] == ["9", "2"]
+
+
+async def test_expire_gets_past_many_skus_of_a_hold_that_is_nowhere(warehouse: Warehouse) -> None:
+    """One lost hold over more skus than a call looks at does not keep the sweep from those behind them."""
+    skus = [f"S{n:02d}" for n in range(20)]
+    for sku in [*skus, "Z"]:
+        await warehouse.stock(sku, 9)
+    lost = await warehouse.hold(*[wish(sku, 1) for sku in skus], ttl_ms=50)
+    await warehouse.hold(wish("Z", 1), ttl_ms=100)
+    await warehouse.call("DEL", warehouse.keys.reservation(lost.id.random_part))
+    await warehouse.advance(100)
+    warehouse.is_damaged = True
+
+    answer = await warehouse.run(warehouse.expire(4, lost.id.random_part))
+
+    assert answer.fields[0] == "1"
+    assert await warehouse.counters("Z") == (9, 0, 0)

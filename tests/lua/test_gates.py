@@ -12,7 +12,7 @@ from tests.lua.warehouse import DAY_MS, START_MS, Call, Warehouse, wish
 SPARE = 100_000
 GATED = (
     "reserve", "group", "extend", "confirm", "fulfil", "release", "batch", "put", "adjust", "pause",
-    "read_sku", "read_reservation", "expire", "settle",
+    "read_sku", "read_reservation", "expire", "settle", "ticket",
 )  # fmt: skip
 NEW_WORK = ("reserve", "extend", "put", "adjust", "pause")
 FREEING = ("confirm", "fulfil", "release", "expire")
@@ -38,6 +38,7 @@ async def call_of(warehouse: Warehouse, script: str) -> Call:
         "read_sku": warehouse.read_sku("C"),
         "read_reservation": warehouse.read_reservation(held.id),
         "expire": warehouse.expire(),
+        "ticket": warehouse.ticket("s:main/D"),
         "settle": Call("settle", (), ("3", "1000", "1000", "1000", "s:main/A", f"r:{sold.id.random_part}")),
     }
     calls["batch"] = warehouse.as_batch(calls["reserve"], calls["release"])
@@ -73,9 +74,9 @@ async def test_gate_meta_gone_is_closed(warehouse: Warehouse, script: str) -> No
     assert await warehouse.snapshot() == before
 
 
-@pytest.mark.parametrize("script", [name for name in GATED if name not in ("settle", "read_reservation")])
+@pytest.mark.parametrize("script", [name for name in GATED if name not in ("settle", "ticket")])
 async def test_gate_log_gone_is_closed_and_nothing_written(warehouse: Warehouse, script: str) -> None:
-    """Without its log a shard changes nothing, as each header says: CLOSED, and nothing is written."""
+    """Without its log a shard answers nothing, as each header says: CLOSED, and nothing is written."""
     call = await call_of(warehouse, script)
     await warehouse.call("DEL", warehouse.keys.log)
     warehouse.is_damaged = True
@@ -85,6 +86,28 @@ async def test_gate_log_gone_is_closed_and_nothing_written(warehouse: Warehouse,
 
     assert await warehouse.snapshot() == before
     assert reply[1] == "CLOSED"
+
+
+async def test_gate_log_gone_is_closed_also_for_what_would_change_nothing(warehouse: Warehouse) -> None:
+    """Readings, refusals and replays write no entry; without the log they are CLOSED all the same."""
+    await warehouse.stock("A", 10)
+    held, sold = await warehouse.hold(wish("A", 2), key="k1"), await warehouse.sell(wish("A", 1))
+    calls = {
+        "reading": warehouse.read_sku("A"),
+        "refusal": warehouse.reserve(wish("A", 99)),
+        "refusals": warehouse.as_group(warehouse.reserve(wish("A", 99)), warehouse.reserve(wish("A", 98))),
+        "replay": warehouse.reserve(wish("A", 2), key="k1"),
+        "repetition": warehouse.confirm(sold),
+        "state": warehouse.fulfil(held),
+        "sweep": warehouse.expire(),
+    }
+    await warehouse.remember()
+    await warehouse.call("DEL", warehouse.keys.log)
+    warehouse.is_damaged = True
+
+    statuses = {name: (await warehouse.raw(call))[1] for name, call in calls.items()}
+
+    assert statuses == dict.fromkeys(calls, "CLOSED")
 
 
 @pytest.mark.parametrize("script", GATED)

@@ -22,7 +22,7 @@ async def load(warehouse: Warehouse, name: str, *texts: str, token: str = MINE, 
 
 async def take_ticket(warehouse: Warehouse, name: str, token: str = MINE) -> bool:
     """Whether the ticket was free."""
-    return await warehouse.call("SET", warehouse.keys.ticket(name), token, "NX", "PX", 60_000) == "OK"
+    return (await warehouse.run(warehouse.ticket(name, token))).status == "TAKEN"
 
 
 def big_sku() -> Sku:

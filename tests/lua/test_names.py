@@ -81,6 +81,18 @@ async def test_name_of_a_location(warehouse: Warehouse, location: str) -> None:
     assert [r.lines[0].location for r in (own, listed, first)] == [location] * 3
 
 
+async def test_names_of_locations_are_in_the_order_of_their_bytes(warehouse: Warehouse) -> None:
+    """Whatever language the server was started in: a wish goes through them in the order in which Python and SQL list them."""
+    names = ["b", "a", "B", "a-b", "ab", "A", "a.b", "a_b", "aB", "9", "10", "-x"]
+    for name in names:
+        await warehouse.stock("A", 1, name)
+
+    held = await warehouse.hold(wish("A", len(names)))
+
+    assert [line.location for line in held.lines] == sorted(names)
+    assert list((await warehouse.sku("A")).levels) == sorted(names)
+
+
 @pytest.mark.parametrize("text", ["%s%d", "é 🧦", "a  b", "'; DROP", "x" * 128])
 async def test_free_texts_come_back(warehouse: Warehouse, text: str) -> None:
     """References, reasons and keys of any characters but control ones."""

@@ -302,6 +302,24 @@ async def test_put_reflects_a_thousand_sales(warehouse: Warehouse) -> None:
     assert (level.on_hand, level.committed) == (3000, 0)
 
 
+@pytest.mark.parametrize("told", [{"deduction": 0}, {"safety_stock": 0}, {}])
+async def test_put_without_a_count_can_not_free_sold_units(warehouse: Warehouse, told: dict[str, int]) -> None:
+    """`reflects` belongs to a count. Without one it is refused: sold units are not put back on sale, nothing changes.
+
+    The HTTP floor refuses such a body; the script does not depend on that.
+    """
+    await warehouse.stock("A", 10)
+    sold = await warehouse.sell(wish("A", 10))
+    before = await warehouse.snapshot()
+
+    answer = await warehouse.run(warehouse.put("A", reflects=[sold.id], **told))
+    unchanged = await warehouse.snapshot() == before
+    again = await warehouse.run(warehouse.reserve(wish("A", 10)))
+
+    assert (answer.status, answer.fields, unchanged) == ("NO_COUNT", [], True)
+    assert again.status == "OUT_OF_STOCK"
+
+
 async def test_put_frees_what_is_due_in_the_same_step(warehouse: Warehouse) -> None:
     """The level told by put has no unit in it whose hold is past its deadline."""
     await warehouse.stock("A", 10)

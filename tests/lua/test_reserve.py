@@ -174,6 +174,71 @@ async def test_reserve_without_key_twice_holds_twice(warehouse: Warehouse) -> No
     assert await warehouse.counters("A") == (10, 8, 0)
 
 
+async def test_reserve_partial_sent_again_tells_the_same_shortages(warehouse: Warehouse) -> None:
+    """The answer that the lost reply would have carried: also the shortages of a partial hold, wish by wish."""
+    await warehouse.stock("A", 3, "a")
+    await warehouse.stock("A", 4, "b")
+    await warehouse.stock("B", 9)
+    await warehouse.stock("C", 2)
+    await warehouse.hold(wish("C", 1), ttl_ms=7000)
+    await warehouse.stock("D", 5, safety_stock=4)
+    await warehouse.stock("E", 5)
+    await warehouse.run(warehouse.pause("E"))
+    wishes = [wish("A", 9), wish("A", 2, "a"), wish("B", 9), wish("C", 2), wish("D", 2), wish("E", 3)]
+    call = warehouse.reserve(*wishes, partial=True, priority="b")
+    first = await warehouse.run(call)
+    before = await warehouse.snapshot()
+
+    second = await warehouse.run(call)
+
+    shortages = parse_shortages(second.fields[2])
+    assert second.fields[:2] == first.fields[:2]
+    assert [(one.sku, one.requested, one.available) for one in shortages] == [
+        ("A", 9, 5),
+        ("C", 2, 1),
+        ("D", 2, 1),
+        ("E", 3, 0),
+    ]
+    told_first = parse_shortages(first.fields[2])
+    assert [(one.sku, one.reason, one.next_release_ms) for one in shortages] == [
+        (one.sku, one.reason, one.next_release_ms) for one in told_first
+    ]
+    assert [one.reason for one in shortages] == ["sold_out", "held", "reserved_for_safety", "paused"]
+    assert await warehouse.snapshot() == before
+
+
+async def test_reserve_partial_sent_again_judges_the_reasons_anew(warehouse: Warehouse) -> None:
+    """What was granted stays; why not more is told as it is now, and the hold itself is no reason for its own shortage."""
+    await warehouse.stock("A", 3)
+    call = warehouse.reserve(wish("A", 5), partial=True)
+    first = await warehouse.run(call)
+    await warehouse.run(warehouse.adjust("A", 2))
+    await warehouse.hold(wish("A", 2), ttl_ms=4000)
+
+    second = await warehouse.run(call)
+
+    (was,), (now,) = parse_shortages(first.fields[2]), parse_shortages(second.fields[2])
+    assert (was.requested, was.available, was.reason) == (5, 3, "sold_out")
+    assert (now.requested, now.available, now.reason, now.next_release_ms) == (5, 3, "held", START_MS + 4000)
+
+
+async def test_reserve_partial_sent_again_asks_for_a_sku_that_is_gone(warehouse: Warehouse) -> None:
+    """A sku of which nothing was granted may have gone cold meanwhile: it is asked for, as the first time."""
+    await warehouse.stock("A", 3)
+    await warehouse.stock("B", 0)
+    call = warehouse.reserve(wish("A", 3), wish("B", 1), partial=True)
+    await warehouse.run(call)
+    cold = await warehouse.call("HGETALL", warehouse.keys.sku(SHOP, "B"))
+    await warehouse.call("DEL", warehouse.keys.sku(SHOP, "B"))
+
+    asked = await warehouse.run(call)
+    await warehouse.call("HSET", warehouse.keys.sku(SHOP, "B"), *cold)
+    answer = await warehouse.run(call)
+
+    assert (asked.status, asked.fields) == ("NOT_LOADED", ["s:main/B"])
+    assert [(one.sku, one.available) for one in parse_shortages(answer.fields[2])] == [("B", 0)]
+
+
 async def test_reserve_due_units_are_sold_at_the_exact_deadline(warehouse: Warehouse) -> None:
     """One millisecond before the deadline the units are held, at it they are free: no sweep is needed."""
     await warehouse.stock("A", 3)

@@ -28,6 +28,7 @@ SHOP = "main"
 ACTOR = "key:test"
 START_MS = 2_000_000_000_000  # in 2033: later than the clock of any server that runs these tests
 DAY_MS = 86_400_000
+TOKEN = "token"  # of the tickets that a test takes
 POLICY = Policy(
     tiers={
         "cart": Tier("cart", 300, 600, 1800),
@@ -287,18 +288,24 @@ class Warehouse:
         """A reservation as it is."""
         return Call("read_reservation", (self.keys.reservation(id.random_part),), (id.random_part,))
 
-    def expire(self, holds_max: int = 64) -> Call:
-        """One sweep."""
-        return Call("expire", (), (str(holds_max),))
+    def expire(self, holds_max: int = 64, *passed: str) -> Call:
+        """One sweep, which passes over the holds of these random parts."""
+        return Call("expire", (), (str(holds_max), *passed))
+
+    def ticket(self, name: str, token: str = TOKEN, ttl_ms: int = 60_000) -> Call:
+        """The right to load an item."""
+        return Call("ticket", (self.keys.ticket(name),), (name, token, str(ttl_ms)))
 
     # What a test builds on; each has run, and went well.
 
     async def install(self, name: str, texts: Sequence[str], *, ttl_ms: int = 0) -> str:
         """The status of `load` for an item under a ticket of its own."""
         ticket = self.keys.ticket(name)
-        await self.call("SET", ticket, "token", "PX", 60_000)
+        await self.call("DEL", ticket)
+        taken = await self.run(self.ticket(name))
+        assert taken.status == "TAKEN", taken
         reply = await self.shard.ask_script(
-            "load", (self.keys.meta, self.keys.named(name), ticket), "n", self.shard.epoch, "token", ttl_ms, *texts
+            "load", (self.keys.meta, self.keys.named(name), ticket), "n", self.shard.epoch, TOKEN, ttl_ms, *texts
         )
         return reply[1]
 

@@ -196,6 +196,10 @@ async def test_loading_evicted_sales_lets_a_count_reflect_them(idle: Gateway) ->
         await idle.stock.put_level(PutLevel("tee", "main", "erp", 2, 8, reflects=ids), idle.call("memory"))
     assert [error["field"] for error in refusal.value.extras["errors"]] == ["reflects[1]"]
 
+    with pytest.raises(InvalidRequest) as refusal:
+        await idle.put("tee", deduction=0, sequence=2, reflects=(str(sold.reservation.id),))
+    assert [error["field"] for error in refusal.value.extras["errors"]] == ["on_hand"]
+
     answer = await idle.put("tee", 8, sequence=2, reflects=(str(sold.reservation.id),))
     assert (answer.level.on_hand, answer.level.committed, answer.level.held) == (8, 0, 1)
     assert (await idle.read(sold)).reservation.state == "fulfilled"

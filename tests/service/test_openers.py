@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
 from gateway.domain.errors import ReservationLost, ShardRecovering, SkuNotFound
+from gateway.service import opening
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -73,6 +75,41 @@ async def test_openers_of_empty_stores_agree(each_database: Stores) -> None:
         await second.kill()
 
 
+async def test_openers_leave_a_shard_that_opened_meanwhile(stores: Stores) -> None:
+    """Who finds the shard in recovery and comes to raise the epoch when it is open already attaches: nobody is thrown out."""
+    async with neighbour(stores) as first, neighbour(stores) as second:
+        await first.put("tee", 10)
+        await first.redis("HSET", first.shard.keys.meta, "poison", "a test")
+        for gateway in (first, second):
+            gateway.shard.close()
+        raise_first, raise_second = first.ledger.raise_epoch, second.ledger.raise_epoch
+        is_raised, is_open = asyncio.Event(), asyncio.Event()
+
+        async def raised(*arguments: Any, **named: Any) -> Any:
+            row = await raise_first(*arguments, **named)
+            is_raised.set()
+            return row
+
+        async def waits(*arguments: Any, **named: Any) -> Any:
+            await is_open.wait()
+            return await raise_second(*arguments, **named)
+
+        async with asyncio.timeout(10):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(first.ledger, "raise_epoch", raised)
+                patch.setattr(second.ledger, "raise_epoch", waits)
+                opening = asyncio.create_task(first.keep())
+                await is_raised.wait()
+                late = asyncio.create_task(second.keep())
+                await opening
+                is_open.set()
+                await asyncio.gather(late, return_exceptions=True)
+        await opened(second)
+        assert (await first.ledger.read_shard(0)).epoch == 2
+        await first.reserve(("tee", 1))
+        assert (await second.level("tee")).held == 1
+
+
 async def test_openers_attach_to_a_shard_at_work(stores: Stores) -> None:
     """A gateway that starts beside one that is selling attaches, whatever is sold meanwhile: the epoch stays, no sale is refused."""
     async with neighbour(stores) as busy, neighbour(stores) as starting:
@@ -124,6 +161,24 @@ async def test_openers_wait_for_one_at_work_and_overtake_a_dead_one(each_databas
         assert (await gateway.read(held)).reservation.state == "held"
         await gateway.flush()
         assert await gateway.violations() == []
+
+
+async def test_openers_whose_clock_is_behind_wait_as_long_as_a_lease(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a dead opener is over by the store's clock; a host whose own clock is wrong overtakes it all the same."""
+    async with running(stores, is_flushing=False) as gateway:
+        await gateway.put("tee", 10)
+        await died_opening(gateway)
+        await lease_over(stores)
+        gateway.shard.close()
+        monkeypatch.setattr(opening.time, "time", lambda: 0.0)
+        for _ in range(2):
+            with pytest.raises(ShardRecovering, match="another gateway"):
+                await gateway.keep()
+        monkeypatch.setattr(opening, "OWNER_LEASE_MS", 0)
+        assert await gateway.keep() == 1
+        assert (await gateway.level("tee")).on_hand == 10
 
 
 async def test_openers_that_died_leave_the_end_of_the_epoch_before_known(stores: Stores) -> None:

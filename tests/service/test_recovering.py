@@ -199,3 +199,23 @@ async def test_recovering_refuses_nothing_while_the_new_epoch_becomes_known(
         await idle.turn()
         await asyncio.sleep(0)
     assert (await answers[0]).durable
+
+
+async def test_recovering_from_a_foreign_entry_at_the_end_keeps_all_before_it(each_database: Stores) -> None:
+    """XADD by a foreign hand is noticed and left out; what stood before it is not lost, and the log goes on."""
+    async with running(each_database, is_flushing=False) as gateway:
+        committed, tail = await with_tail(gateway)
+        entry = "E\t4\t1\tstock.counted\t1\tmain\tx\t\t\t"
+        await gateway.redis("XADD", gateway.shard.keys.log, "9-0", "e", entry, "d", "0" * 40)
+        with pytest.raises(ChainBroken):
+            await gateway.turn()
+        assert not gateway.shard.is_open
+
+        assert await gateway.keep() == 1
+
+        assert await states(gateway, committed, tail) == ["held", "held"]
+        await gateway.put("tee", 20, sequence=2)
+        level = await gateway.level("tee")
+        assert (level.on_hand, level.held) == (20, 3)
+        await gateway.flush()
+        assert await gateway.violations() == []

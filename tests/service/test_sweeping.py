@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from structlog.testing import capture_logs
+
 from gateway.service.sweeping import Sweeper
 from tests.service.gateway import Gateway
 
@@ -49,3 +51,28 @@ async def test_sweeping_a_closed_shard_does_nothing(idle: Gateway) -> None:
     assert await idle.sweep() == 0
     await idle.keep()
     assert await idle.sweep() == 1
+
+
+async def test_sweeping_goes_on_past_a_hold_that_is_nowhere(idle: Gateway) -> None:
+    """A due hold that neither store knows is told, each turn counts it as nothing, and all others go back to stock."""
+    await idle.put("tee", 10)
+    await idle.put("mug", 10)
+    lost = await idle.reserve(("tee", 1), ttl_seconds=60)
+    others = [await idle.reserve((sku, 1), ttl_seconds=60) for sku in ("tee", "mug")]
+    part = lost.reservation.id.random_part
+    key = idle.shard.keys.reservation(part)
+    packed = await idle.redis("GET", key)
+    await idle.redis("DEL", key)
+    await idle.advance(60_000)
+    with capture_logs() as lines:
+        assert await idle.sweep() == 2
+        assert await idle.sweep() == 0
+    assert [(line["event"], line["log_level"], line["reservations"]) for line in lines] == [
+        ("hold_lost", "error", [part])
+    ]
+    assert {(await idle.read(one)).reservation.state for one in others} == {"expired"}
+    await idle.redis("SET", key, packed)
+    assert await idle.sweep() == 1
+    assert (await idle.level("tee")).held == 0
+    await idle.flush()
+    assert await idle.violations() == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.domain import errors as e
@@ -254,28 +254,30 @@ class FakeReservations:
         more = str(start + limit) if len(found) > start + limit else None
         return ReservationPage(found[start : start + limit], more, Position(0, 1, self.books.seq))
 
-    async def batch(self, commands: Sequence[BatchCommand], call: Call) -> list[BatchResult]:
+    async def batch(
+        self, commands: Sequence[BatchCommand], call: Call, *, shops: Sequence[str] = ()
+    ) -> list[BatchResult]:
         self.books.begin(list(commands), call)
-        results: list[BatchResult] = []
-        stock = FakeStock(self.books)
-        for command in commands:
-            try:
-                match command:
-                    case Reserve():
-                        results.append(self._reserve(command, call))
-                    case Extend():
-                        results.append(self._extend(command, call))
-                    case Confirm():
-                        results.append(self._confirm(command, call))
-                    case Fulfil():
-                        results.append(self._fulfil(command, call))
-                    case Release():
-                        results.append(self._release(command, call))
-                    case Adjust():
-                        results.append(stock.apply(command, call))
-            except e.GatewayError as error:
-                results.append(error)
-        return results
+        calls = [replace(call, shop=shop) for shop in shops] or [call] * len(commands)
+        return [self._result(command, own) for command, own in zip(commands, calls, strict=True)]
+
+    def _result(self, command: BatchCommand, call: Call) -> BatchResult:
+        try:
+            match command:
+                case Reserve():
+                    return self._reserve(command, call)
+                case Extend():
+                    return self._extend(command, call)
+                case Confirm():
+                    return self._confirm(command, call)
+                case Fulfil():
+                    return self._fulfil(command, call)
+                case Release():
+                    return self._release(command, call)
+                case Adjust():
+                    return FakeStock(self.books).apply(command, call)
+        except e.GatewayError as error:
+            return error
 
 
 _ENDED = {

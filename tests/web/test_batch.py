@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from gateway.domain import errors as e
 from gateway.domain.command import Adjust, Confirm, Extend, Fulfil, Release, Reserve
-from gateway.web.auth import RESERVE, Principal
+from gateway.web.auth import RESERVE, STOCK_WRITE, Principal
 from gateway.web.shapes import BatchResults
 from tests.web.conftest import Gateway, Reply
 
@@ -83,7 +84,7 @@ WRONG: list[tuple[Any, list[str]]] = [
     ({"op": "reserve", "body": BODY | {"ttl_seconds": 901}}, ["ttl_seconds"]),
     ({"op": "reserve", "idempotency_key": "a b", "body": {"lines": []}}, ["idempotency_key", "lines"]),
     ({"op": "reserve", "idempotency_key": 5, "body": BODY}, ["idempotency_key"]),
-    ({"op": "reserve", "body": BODY | {"shop": "other"}}, ["shop"]),
+    ({"op": "reserve", "body": BODY | {"shop": "no such name"}}, ["shop"]),
     ({"op": "extend"}, ["id"]),
     ({"op": "extend", "id": ""}, ["id"]),
     ({"op": "extend", "id": "x", "body": {"ttl_seconds": 0, "tier": "gold"}}, ["tier", "ttl_seconds"]),
@@ -107,6 +108,63 @@ async def test_bad_operation_is_its_own_422_naming_every_field(
     assert sorted(error["field"] for error in bad["body"]["errors"]) == fields
     assert bad["body"]["request_id"] == reply.headers["X-Request-Id"]
     assert good["status"] == 201
+
+
+TWICE: list[tuple[str, list[str]]] = [
+    ('{"op":"reserve","body":{"lines":[{"sku":"a","quantity":1,"quantity":2}]}}', ["lines[0].quantity"]),
+    ('{"op":"reserve","body":{"lines":[{"sku":"a","quantity":1}],"tier":"cart","tier":"cart"}}', ["tier"]),
+    ('{"op":"reserve","op":"reserve","body":{"lines":[{"sku":"a","quantity":1}]}}', ["op"]),
+    ('{"op":"release","id":"x","id":"x"}', ["id"]),
+    ('{"op":"reserve","body":{},"body":{"lines":[{"sku":"a","quantity":1}]}}', ["body"]),
+    ('{"op":"reserve","body":{"lines":[{"sku":"a","sku":"a","quantity":0}]}}', ["lines[0].quantity", "lines[0].sku"]),
+    ('{"op":"fly","op":"fly","op":"fly"}', ["op", "op"]),
+    ('[{"op":"reserve","op":"reserve"}]', ["[0].op", "body"]),
+]
+
+
+@pytest.mark.parametrize(("operation", "fields"), TWICE)
+async def test_key_twice_within_an_operation_is_its_own_422(
+    gateway: Gateway, operation: str, fields: list[str]
+) -> None:
+    """Named as its own call would name it; the operations beside it are applied."""
+    good = json.dumps({"op": "reserve", "body": BODY})
+    raw = f'{{"operations":[{good},{operation},{good}]}}'
+
+    reply = await gateway.ask("POST", "/v1/batch", data=raw, headers={"Content-Type": "application/json"})
+
+    assert reply.status == 200, reply.raw
+    first, bad, last = reply.body["results"]
+    assert (first["status"], bad["status"], last["status"]) == (201, 422, 201)
+    assert bad["body"]["code"] == "invalid_request"
+    assert sorted(error["field"] for error in bad["body"]["errors"]) == fields
+
+
+async def test_key_twice_in_every_one_of_many_operations_is_told_of_each(gateway: Gateway) -> None:
+    """However many there are, none with a key given twice slips through behind a bound."""
+    bad = '{"op":"reserve","body":{"lines":[{"sku":"a","quantity":1,"quantity":1}]}}'
+    raw = f'{{"operations":[{",".join([bad] * 300)}]}}'
+
+    reply = await gateway.ask("POST", "/v1/batch", data=raw, headers={"Content-Type": "application/json"})
+
+    assert {result["status"] for result in reply.body["results"]} == {422}
+    assert gateway.books.seen == []
+
+
+@pytest.mark.parametrize(
+    ("envelope", "field"),
+    [
+        ('{"operations":[{"op":"reserve","body":%s}],"operations":[{"op":"reserve","body":%s}]}', "operations"),
+        ('{"shop":"main","shop":"main","operations":[{"op":"reserve","body":%s},{"op":"reserve","body":%s}]}', "shop"),
+    ],
+)
+async def test_key_twice_in_the_envelope_fails_the_call(gateway: Gateway, envelope: str, field: str) -> None:
+    """Nobody knows which of the two was meant, and so nothing is applied."""
+    raw = envelope % (json.dumps(BODY), json.dumps(BODY))
+
+    reply = await gateway.ask("POST", "/v1/batch", data=raw, headers={"Content-Type": "application/json"})
+
+    assert (reply.status, reply.fields) == (422, [field])
+    assert gateway.books.seen == []
 
 
 async def test_adjust_without_a_key_is_its_own_400(gateway: Gateway) -> None:
@@ -184,6 +242,47 @@ async def test_ack_and_shop_hold_for_all_operations(gateway: Gateway) -> None:
     assert asked.body["results"][0]["body"]["shop"] == "north"
     assert (call.ack, call.shop) == ("durable", "north")
     assert gateway.books.seen[-1][1].ack is None
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/batch?shop=main"])
+async def test_operation_may_name_a_shop_of_its_own(gateway: Gateway, path: str) -> None:
+    """As its own call would: the batch's shop is that of the operations that name none."""
+    gateway.books.put("a", on_hand=3, shop="north")
+
+    reply = await run(
+        gateway,
+        {"op": "reserve", "body": BODY | {"shop": "north"}},
+        {"op": "reserve", "idempotency_key": "k", "body": BODY | {"shop": "north"}},
+        {"op": "adjust", "idempotency_key": "k", "body": ADJUST | {"shop": "north"}},
+        {"op": "reserve", "body": BODY},
+        path=path,
+    )
+    single = await gateway.post("/v1/reservations", BODY | {"shop": "north"}, Idempotency_Key="k")
+
+    results = reply.body["results"]
+    assert [result["status"] for result in results] == [201, 201, 200, 201]
+    assert [result["body"]["shop"] for result in results] == ["north", "north", "north", "main"]
+    assert len(gateway.books.seen) == 2, "one call of the service for the batch, whatever its shops"
+    assert (single.headers["Idempotent-Replayed"], single.body["id"]) == ("true", results[1]["body"]["id"])
+
+
+async def test_key_of_one_shop_is_forbidden_the_operations_of_another(gateway: Gateway) -> None:
+    """403 of that operation, before anything else that is wrong with it; the others are applied."""
+    gateway.books.put("a", on_hand=3, shop="north")
+    gateway.site.authenticate = lambda _header: Principal("key:north", "north", frozenset({RESERVE, STOCK_WRITE}))
+
+    reply = await run(
+        gateway,
+        {"op": "reserve", "body": BODY | {"shop": "main", "colour": 1}},
+        {"op": "reserve", "body": BODY | {"shop": "north"}},
+        {"op": "adjust", "body": ADJUST | {"shop": "main"}},
+        {"op": "reserve", "body": BODY},
+    )
+
+    results = reply.body["results"]
+    assert [result["status"] for result in results] == [403, 201, 403, 201]
+    assert {result["body"]["code"] for result in results[::2]} == {"forbidden"}
+    assert {result["body"]["shop"] for result in results[1::2]} == {"north"}
 
 
 async def test_failure_of_the_whole_batch_fails_the_call(gateway: Gateway) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from html import unescape
+from pathlib import Path
 
 import pytest
 
+from gateway.domain.errors import all_errors
 from gateway.web.docs import ASSETS
 from gateway.web.problems import STATUS_OF_CODE
 from tests.web.conftest import Gateway
@@ -53,3 +56,20 @@ async def test_every_error_code_has_its_anchor(gateway: Gateway) -> None:
     page = (await gateway.ask("GET", "/docs/errors")).raw.decode()
 
     assert sorted(re.findall(r'<tr id="([a-z_]+)"', page)) == sorted(STATUS_OF_CODE)
+
+
+async def test_every_error_code_is_told_with_the_meaning_of_the_readme(gateway: Gateway) -> None:
+    """README, the page of errors and the problems themselves say the same of a code, also of `internal_error`."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| [0-9]{3} \| `([a-z_]+)` \| ([^|]+) \|$", readme, re.MULTILINE))
+    page = (await gateway.ask("GET", "/docs/errors")).raw.decode()
+    shown = {
+        code: unescape(told) for code, told in re.findall(r'<tr id="([a-z_]+)">.*?<td>\d+</td><td>(.*?)</td>', page)
+    }
+    titles: dict[str, str] = {}
+    for error in all_errors():
+        titles.setdefault(error.code, error.title())
+
+    assert titles == listed
+    assert {code: told for code, told in shown.items() if not told.startswith(listed[code])} == {}
+    assert "law of the books" in shown["internal_error"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import FieldError
-from gateway.web.json_text import parse
+from gateway.web.json_text import RepeatedKey, parse
 
 #: Names and texts that look like the marks which the proof counts.
 WORDS = st.sampled_from(["a", "b", 'a":', '":', ":", '"', "\\", '\\":', " ", "é", '{"a":1}'])
@@ -60,3 +60,15 @@ def test_parse_names_repeated_keys_by_their_paths() -> None:
     parse(b'{"x":[{"y":{"z":1,"z":2}},{"w":1,"w":1}],"x":[{"y":{"z":1,"z":2}},{"w":1,"w":1}]}', errors)
 
     assert sorted(error.field for error in errors) == ["x", "x[0].y.z", "x[1].w"]
+
+
+def test_parse_tells_where_the_object_of_a_repeated_key_stands() -> None:
+    """By steps, not by text: a client's name may look like any path."""
+    errors: list[FieldError] = []
+
+    parse(b'{"x[0].y":1,"x[0].y":1,"x":[{"y":1,"y":1}]}', errors)
+
+    assert [(error.field, error.place) for error in errors if isinstance(error, RepeatedKey)] == [
+        ("x[0].y", ()),
+        ("x[0].y", ("x", 0)),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain.errors import FieldError
+from gateway.web.auth import OPS, Principal
 from gateway.web.shapes import Conservation, Health, Readiness
 from tests.web.conftest import Gateway
 
@@ -100,15 +101,58 @@ async def test_conservation_answers_what_was_checked(gateway: Gateway) -> None:
     Conservation.model_validate(reply.body)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/v1/admin/policy"), ("POST", "/v1/admin/reload"), ("GET", "/v1/admin/conservation")],
-)
+ADMINISTRATION = [("GET", "/v1/admin/policy"), ("POST", "/v1/admin/reload"), ("GET", "/v1/admin/conservation")]
+
+
+@pytest.mark.parametrize(("method", "path"), ADMINISTRATION)
 async def test_administration_refuses_unknown_parameters(gateway: Gateway, method: str, path: str) -> None:
     """Unknown query parameters are named everywhere under /v1."""
-    reply = await gateway.ask(method, f"{path}?shop=a")
+    reply = await gateway.ask(method, f"{path}?colour=red")
 
-    assert (reply.status, reply.fields) == (422, ["shop"])
+    assert (reply.status, reply.fields) == (422, ["colour"])
+
+
+@pytest.mark.parametrize(("method", "path"), ADMINISTRATION)
+async def test_administration_takes_a_shop_as_every_call(gateway: Gateway, method: str, path: str) -> None:
+    """A client that names its shop everywhere may do so here, too; a name that is none is refused."""
+    plain, named = await gateway.ask(method, path), await gateway.ask(method, f"{path}?shop=north")
+    wrong, twice = await gateway.ask(method, f"{path}?shop=a%20b"), await gateway.ask(method, f"{path}?shop=a&shop=a")
+
+    assert (named.status, named.body) == (200, plain.body)
+    assert (wrong.status, wrong.fields) == (422, ["shop"])
+    assert (twice.status, twice.fields) == (422, ["shop"])
+
+
+@pytest.mark.parametrize(("method", "path"), ADMINISTRATION)
+async def test_administration_is_forbidden_for_the_shop_of_another_key(
+    gateway: Gateway, method: str, path: str
+) -> None:
+    """403, as with every call."""
+    gateway.site.authenticate = lambda _header: Principal("key:north", "north", frozenset({OPS}))
+
+    own, other = await gateway.ask(method, f"{path}?shop=north"), await gateway.ask(method, f"{path}?shop=main")
+
+    assert own.status == 200
+    assert (other.status, other.body["code"]) == (403, "forbidden")
+
+
+async def test_reload_takes_a_shop_in_its_body(gateway: Gateway) -> None:
+    """In the body or in the query, but not two of them."""
+    named = await gateway.post("/v1/admin/reload", {"shop": "north"})
+    wrong = await gateway.post("/v1/admin/reload", {"shop": 7})
+    two = await gateway.post("/v1/admin/reload?shop=main", {"shop": "north"})
+
+    assert named.status == 200
+    assert (wrong.status, wrong.fields) == (422, ["shop"])
+    assert (two.status, two.fields) == (422, ["shop"])
+
+
+async def test_document_says_what_a_shop_means_to_the_conservation_check(gateway: Gateway) -> None:
+    """It is accepted, and the whole shard is checked all the same."""
+    check = (await gateway.ask("GET", "/openapi.json")).body["paths"]["/v1/admin/conservation"]["get"]
+
+    assert "shop" in [parameter["name"] for parameter in check["parameters"]]
+    assert "whole shard" in check["description"]
 
 
 async def test_reload_refuses_unknown_fields(gateway: Gateway) -> None:
