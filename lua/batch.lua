@@ -26,7 +26,7 @@ local operation_of = {
   reserve = reserve_operation, extend = extend_operation, confirm = confirm_operation, fulfil = fulfil_operation,
   release = release_operation, adjust = adjust_operation, put = put_operation,
 }
-local operations = {}
-for i = 5, #ARGV do operations[i - 4] = operation_of[string.match(ARGV[i], '^%a+')](ARGV[i]) end
-local results, ending = run(operations)
+local all = {}
+for i = 5, #ARGV do all[i - 4] = operation_of[string.match(ARGV[i], '^%a+')](ARGV[i]) end
+local results, ending = run(all)
 return ending or reply('BATCH', results)

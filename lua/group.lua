@@ -19,7 +19,7 @@ Writes   what the operations write, with one entry for all.
 Cost     the sum of theirs
 Flags    none
 ]]
-local operations = {}
-for i = 5, #ARGV do operations[i - 4] = reserve_operation(ARGV[i]) end
-local results, ending = run_independent(operations)
+local reserves = {}
+for i = 5, #ARGV do reserves[i - 4] = reserve_operation(ARGV[i]) end
+local results, ending = run_independent(reserves)
 return ending or reply('GROUP', results)

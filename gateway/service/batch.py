@@ -182,7 +182,7 @@ class BatchRun:
             if not isinstance(result, ReservationAnswer | LevelAnswer) or self._ack(operation) == "memory":
                 continue
             if not self._books.watermark.covers(*_position(result)):
-                id = str(result.reservation.id) if isinstance(result, ReservationAnswer) else None
+                id = result.reservation.id if isinstance(result, ReservationAnswer) else None
                 operation.result = durability_unknown("the commit was not seen in time", id)
 
     def _ack(self, operation: _Operation) -> Ack:

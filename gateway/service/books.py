@@ -87,7 +87,7 @@ class Books:
             raise Overloaded("the request waited longer than its Request-Deadline-Ms")
         return left_ms
 
-    async def settle(self, epoch: int, seq: int, ack: Ack, id: str | None = None) -> bool:
+    async def settle(self, epoch: int, seq: int, ack: Ack, id: ReservationId | None = None) -> bool:
         """Whether the change at (epoch, seq) is committed; with `ack` durable only True is returned.
 
         Raises DurabilityUnknown when the commit was not seen in time.
@@ -111,10 +111,10 @@ class Books:
         return ReservationNotFound(f"there is no reservation {id}")
 
 
-def durability_unknown(why: str, id: str | None) -> DurabilityUnknown:
+def durability_unknown(why: str, id: ReservationId | None) -> DurabilityUnknown:
     """The change is applied, its commit was not seen; with the id of the reservation it concerns."""
     detail = f"{why}; the change is applied and will be persisted, or is lost with Redis"
-    return DurabilityUnknown(detail) if id is None else DurabilityUnknown(detail, id=id)
+    return DurabilityUnknown(detail) if id is None else DurabilityUnknown(detail, id=str(id))
 
 
 def known_id(text: str) -> ReservationId:

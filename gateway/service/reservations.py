@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from gateway.domain.answer import BatchResult, ReservationAnswer, ReservationPage
 from gateway.domain.command import (
@@ -50,15 +50,17 @@ class ReservationService:
             verdict.no_orphans({name for name in absent.names if not name.startswith("q:")})
             text = self.reserve_text(command, call, random_part, has_asked=True)
             result = await self._reserve(text, random_part, command, call)
-        return await self._settled(
-            verdict.reserved(result[0], result[1:], books.shard.number), call.ack or self._acks["reserve"]
-        )
+        answer = verdict.reserved(result[0], result[1:], books.shard.number)
+        return await self._settled(answer, call.ack or self._acks["reserve"])
 
-    async def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> list[str]:
+    def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Awaitable[list[str]]:
         """A small reserve travels with others of its moment; one with many lines or a time of its own travels alone."""
-        books = self._books
         if not call.deadline_ms and len(command.lines) <= GROUPED_LINES_MAX:
-            return await books.reserve(text)
+            return self._books.reserve(text)
+        return self._reserve_alone(text, random_part, command, call)
+
+    async def _reserve_alone(self, text: str, random_part: str, command: Reserve, call: Call) -> list[str]:
+        books = self._books
         keys = books.shard.keys
         declared = (keys.reservation(random_part), keys.sku(call.shop, command.lines[0].sku))
         answer = await books.run("reserve", declared, (text,), within_ms=books.time_left(call))
@@ -111,7 +113,7 @@ class ReservationService:
 
     async def _settled(self, answer: ReservationAnswer, ack: Ack) -> ReservationAnswer:
         reservation = answer.reservation
-        answer.durable = await self._books.settle(reservation.epoch, reservation.seq, ack, str(reservation.id))
+        answer.durable = await self._books.settle(reservation.epoch, reservation.seq, ack, reservation.id)
         return answer
 
     def reserve_text(self, command: Reserve, call: Call, random_part: str, *, has_asked: bool) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.web.connection import Connection
 from gateway.web.wire import Answer
@@ -18,6 +19,21 @@ KNOWN: Final = ("3.14.",)
 def is_known() -> bool:
     """Whether this aiohttp is one that `DirectConnection` fits."""
     return aiohttp.__version__.startswith(KNOWN)
+
+
+_IS_KNOWN: Final = is_known()
+
+
+def at_hand(content: aiohttp.StreamReader) -> bytes | None:
+    """The whole body where it has arrived already, else None.
+
+    One that came in one piece is taken as it lies there: aiohttp's own reading of it costs 2 of 28 µs of a reservation.
+    """
+    if not content.is_eof() or content.exception() is not None:
+        return None
+    if _IS_KNOWN and content is not EMPTY_PAYLOAD and len(content._buffer) == 1 and content._buffer_offset == 0:
+        return content._buffer[0]
+    return content.read_nowait()
 
 
 class DirectConnection(Connection):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from gateway.domain.errors import BodyTooLarge, MalformedJson, RequestTimeout, UnsupportedMediaType
 from gateway.web.bodies import check
+from gateway.web.direct import at_hand
 from gateway.web.exchange import Exchange
 from gateway.web.json_text import parse
 from gateway.web.limits import HttpLimits
@@ -37,12 +38,11 @@ async def read_form(
     request = exchange.request
     content = request.content
     # Almost every body has arrived together with its head: nothing to wait for, no timer to set.
-    if content.is_eof() and content.exception() is None:
-        raw = content.read_nowait()
-        if len(raw) > limits.body_bytes_max:
-            raise BodyTooLarge
-    else:
+    raw = at_hand(content)
+    if raw is None:
         raw = await _read_slowly(exchange, limits)
+    elif len(raw) > limits.body_bytes_max:
+        raise BodyTooLarge
     headers = request.headers
     media = headers.get(CONTENT_TYPE)
     # Common clients name a type even for nothing (`curl -d ''` a form, aiohttp octets); nothing has no type to be wrong.

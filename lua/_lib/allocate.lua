@@ -3,7 +3,12 @@
 -- The levels a wish may use, in order: its own location; else only the named ones; else the priority and then all others by name.
 local function considered(sku, location, is_only, preference)
   if location ~= '' then return { sku.levels[location] } end
-  local levels, is_listed = {}, {}
+  local levels = {}
+  if preference == '' then
+    for i = 1, is_only and 0 or #sku.order do levels[i] = sku.levels[sku.order[i]] end
+    return levels
+  end
+  local is_listed = {}
   for name in string.gmatch(preference, '[^,]+') do
     if sku.levels[name] and not is_listed[name] then
       levels[#levels + 1], is_listed[name] = sku.levels[name], true

@@ -16,17 +16,16 @@ local function parse_reservation(id, text)
   return reservation
 end
 
--- The reservation's text, line by line.
+-- The first row of the reservation's text, and a text per line.
 local function pack_reservation(r)
-  local lines = {
-    format('%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s', r.state, r.deadline, r.epoch, r.seq, r.birth_epoch, r.birth_seq,
-      r.created, r.confirmed, r.ended, r.shop, r.tier, r.rest),
-  }
+  local head = r.state .. '\t' .. format('%d', r.deadline) .. '\t' .. r.epoch .. '\t' .. r.seq .. '\t' .. r.birth_epoch .. '\t'
+    .. r.birth_seq .. '\t' .. r.created .. '\t' .. r.confirmed .. '\t' .. r.ended .. '\t' .. r.shop .. '\t' .. r.tier .. '\t' .. r.rest
+  local rows = {}
   for i = 1, #r.lines do
     local line = r.lines[i]
-    lines[i + 1] = format('%s\t%s\t%d\t%d', line.sku, line.location, line.quantity, line.is_settled and 1 or 0)
+    rows[i] = line.sku .. '\t' .. line.location .. '\t' .. format('%d', line.quantity) .. (line.is_settled and '\t1' or '\t0')
   end
-  return lines
+  return head, rows
 end
 
 -- The reservation by its random part, read once per call; nil when it is not in Redis, and then it is asked for.
@@ -43,16 +42,15 @@ end
 
 -- Tells the event what the reservation is after it.
 local function tell_reservation(event, r)
-  r.epoch, r.seq = EPOCH, format('%d', seq)
-  local lines = pack_reservation(r)
-  r.text = concat(lines, '\n')
+  r.epoch, r.seq = EPOCH, seq_text
+  local head, rows = pack_reservation(r)
+  r.text = head .. '\n' .. concat(rows, '\n')
   if not r.is_dirty then
     r.is_dirty = true
     reservation_order[#reservation_order + 1] = r
   end
   local at = #event
-  event[at + 1] = 'R\t' .. r.id .. '\t' .. lines[1]
-  for i = 2, #lines do event[at + i] = 'I\t' .. lines[i] end
+  event[at + 1] = 'R\t' .. r.id .. '\t' .. head .. '\nI\t' .. concat(rows, '\nI\t')
 end
 
 local function write_reservations()

@@ -10,6 +10,19 @@ local function touch_wishes(operation)
   end
 end
 
+-- Whether any reserve without a key has been made before: one look for all of this call, because hardly any has.
+local function is_any_made()
+  if is_made == nil then
+    local look = { 'EXISTS' }
+    for i = 1, #operations do
+      local operation = operations[i]
+      if operation.wishes and operation.record == '' then look[#look + 1] = BASE .. 'r:' .. operation.id end
+    end
+    is_made = call(unpack(look)) > 0
+  end
+  return is_made
+end
+
 local function touch_reserve(operation)
   if operation.record ~= '' then
     operation.replay = request_of(operation.record, operation.has_asked)
@@ -18,7 +31,7 @@ local function touch_reserve(operation)
       touch_reading({ id = operation.replay.target })
       return
     end
-  elseif call('EXISTS', BASE .. 'r:' .. operation.id) == 1 then
+  elseif is_any_made() and call('EXISTS', BASE .. 'r:' .. operation.id) == 1 then
     touch_reading(operation) -- this very attempt, sent again because its answer was lost
     operation.replay = { target = operation.id, fingerprint = operation.fingerprint }
     if operation.is_partial then touch_wishes(operation) end -- they tell again why they were short
@@ -93,13 +106,23 @@ local function lines_of(takes_of)
       if line then
         line.quantity = line.quantity + piece.quantity
       else
-        line = { sku = plain_sku(piece.sku.name), location = piece.level.location, quantity = piece.quantity, is_settled = false }
+        line = { sku = piece.sku.plain, location = piece.level.location, quantity = piece.quantity, is_settled = false }
         line_of[piece.level] = line
         lines[#lines + 1] = line
       end
     end
   end
   return lines
+end
+
+-- The lines of the most common reserve, without the tables of `allocate`: one wish, which its first level covers. Else nil.
+local function plain_lines(operation)
+  local wish = operation.wishes[1]
+  local sku = skus[operation.shop .. '/' .. wish.sku]
+  if operation.wishes[2] or sku.is_paused then return nil end
+  local level = considered(sku, wish.location, operation.is_only, operation.locations)[1]
+  if not level or available(level) < wish.quantity then return nil end
+  return { { sku = wish.sku, location = level.location, quantity = wish.quantity, is_settled = false } }
 end
 
 local function apply_reserve(operation)
@@ -112,38 +135,41 @@ local function apply_reserve(operation)
     if #sku.order == 0 then unknown[#unknown + 1] = operation.wishes[i].sku end
   end
   if #unknown > 1 then return unknown end
-  local takes_of, taken, shortages = allocate(operation)
-  put_back(taken)
-  if #taken == 0 or (#shortages > 0 and not operation.is_partial) then
-    return { 'OUT_OF_STOCK', concat(shortages, '\n') }
+  local lines, shortages = plain_lines(operation), ''
+  if not lines then
+    local takes_of, taken, short = allocate(operation)
+    put_back(taken)
+    lines, shortages = lines_of(takes_of), concat(short, '\n')
+    if #taken == 0 or (#short > 0 and not operation.is_partial) then return { 'OUT_OF_STOCK', shortages } end
   end
-  local event = begin('stock.reserved', operation.shop, operation.actor, '', '', operation.reference)
-  local at = format('%d', seq)
+  local event = begin('stock.reserved', operation.shop, operation.actor, '', '', string.match(operation.rest, '^[^\t]*'))
   local r = {
-    id = operation.id, state = 'h', deadline = now + operation.ttl_ms, birth_epoch = EPOCH, birth_seq = at, created = now_text,
+    id = operation.id, state = 'h', deadline = now + operation.ttl_ms, birth_epoch = EPOCH, birth_seq = seq_text, created = now_text,
     confirmed = '', ended = '', shop = operation.shop, tier = operation.tier, request = operation.record,
-    rest = concat({ operation.reference, operation.customer, operation.channel, operation.record }, '\t'),
-    lines = lines_of(takes_of),
+    rest = operation.rest .. '\t' .. operation.record,
+    lines = lines,
   }
   reservations[r.id] = r
   tell_reservation(event, r)
   move_lines(event, r, 0, 1, 0)
   enter_due(r)
   if operation.record ~= '' then claim(event, operation.record, 'reserve', operation.fingerprint, r.id) end
-  return { 'RESERVED', r.id, r.text, concat(shortages, '\n') }
+  return { 'RESERVED', r.id, r.text, shortages }
 end
 
 local function reserve_operation(text)
-  RESERVE = RESERVE or '^reserve' .. string.rep('\t([^\t\n]*)', 14)
-  local id, record, fingerprint, shop, actor, tier, ttl_ms, reference, customer, channel, partial, only, locations, asked =
+  RESERVE = RESERVE or '^reserve' .. string.rep('\t([^\t\n]*)', 7) .. '\t([^\t\n]*\t[^\t\n]*\t[^\t\n]*)\t(%d)\t(%d)\t([^\t\n]*)\t(%d)\n([^\t]*)\t([^\t]*)\t(%d+)()'
+  local id, record, fingerprint, shop, actor, tier, ttl_ms, rest, partial, only, locations, asked, first_sku, first_location, first_quantity, at =
     string.match(text, RESERVE)
-  local wishes = {}
-  for sku, location, quantity in string.gmatch(text, '\n([^\t]*)\t([^\t]*)\t(%d+)') do
-    wishes[#wishes + 1] = { sku = sku, location = location, quantity = tonumber(quantity) }
+  local wishes = { { sku = first_sku, location = first_location, quantity = tonumber(first_quantity) } }
+  if at <= #text then
+    for sku, location, quantity in string.gmatch(string.sub(text, at), '\n([^\t]*)\t([^\t]*)\t(%d+)') do
+      wishes[#wishes + 1] = { sku = sku, location = location, quantity = tonumber(quantity) }
+    end
   end
   return {
     touch = touch_reserve, apply = apply_reserve, id = id, record = record, fingerprint = fingerprint, shop = shop, actor = actor,
-    tier = tier, ttl_ms = tonumber(ttl_ms), reference = reference, customer = customer, channel = channel,
+    tier = tier, ttl_ms = tonumber(ttl_ms), rest = rest,
     is_partial = partial == '1', is_only = only == '1', locations = locations, has_asked = asked == '1', wishes = wishes,
   }
 end

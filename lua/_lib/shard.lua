@@ -10,7 +10,7 @@ local call, format, concat -- set by `start_call`: while the library is being lo
 -- What one call knows. The library stays loaded between calls, so every call begins with `start_call`, which sets all of it anew.
 local META, LOG, DUE, BASE -- keys, and what every other key of this generation begins with
 local NONCE, EPOCH, LATE_MS, BACKLOG_MAX -- of the caller
-local now, now_text, seq, checkpoint, digest, ask_until_ms
+local now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms
 local events -- arrays of lines, one per event of this call
 local missing, is_missing -- names of what must be loaded before this call can be judged
 local skus, reservations, requests -- what this call has read, by name
@@ -18,17 +18,19 @@ local sku_order, reservation_order, request_order
 local due_max, due_lines_left, is_more_due, expired, lateness_ms_max -- of holds past their deadline
 local passed, passed_count -- random parts of due holds that are in neither store; nil = none
 local lines_looked_at
+local operations, is_made -- all of this call; whether any of its reserves was made before, nil = not looked yet
 
 local function start_call(keys, arguments)
   call, format, concat = redis.call, string.format, table.concat
   META, LOG, DUE = keys[1], keys[2], keys[3]
   BASE = string.sub(LOG, 1, -4) -- the log's name without its last three letters
   NONCE, EPOCH, LATE_MS, BACKLOG_MAX = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
-  now, now_text, seq, checkpoint, digest, ask_until_ms = 0, '0', 0, 0, '', 0
+  now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms = 0, '0', 0, '0', 0, '', 0
   events, missing, is_missing = {}, {}, {}
   skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
   due_max, due_lines_left, is_more_due, expired, lateness_ms_max = DUE_MAX, DUE_LINES_MAX, false, 0, 0
   passed, passed_count, lines_looked_at = nil, 0, 0
+  operations, is_made = {}, nil
 end
 
 local function reply(status, fields)
@@ -69,8 +71,10 @@ end
 -- One change: its head now, its other lines by the operation. `facts` after the head are lines of lua/README.md.
 local function begin(type, shop, actor, source, reason, reference)
   seq = seq + 1
+  seq_text = format('%d', seq)
   local event = {
-    format('E\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s', seq, EPOCH, type, now_text, shop, actor, source, reason, reference),
+    'E\t' .. seq_text .. '\t' .. EPOCH .. '\t' .. type .. '\t' .. now_text .. '\t' .. shop .. '\t' .. actor .. '\t' .. source .. '\t'
+      .. reason .. '\t' .. reference,
   }
   events[#events + 1] = event
   return event

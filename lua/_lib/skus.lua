@@ -36,7 +36,7 @@ local function sku_of(name)
   if sku then return sku end
   local flat = call('HGETALL', BASE .. 's:' .. name)
   if #flat == 0 then return need('s:' .. name) end
-  sku = { name = name, levels = {}, order = {}, sources = {}, added = {}, removed = {} }
+  sku = { name = name, plain = string.match(name, '^[^/]*/(.*)$'), levels = {}, order = {}, sources = {}, added = {}, removed = {} }
   for i = 1, #flat, 2 do
     local letter = string.byte(flat[i])
     if letter == 76 then -- L
@@ -72,7 +72,7 @@ local function move(event, sku, level, on_hand, held, committed, deducted, safet
   level.deducted, level.safety = level.deducted + deducted, level.safety + safety
   level.version, level.epoch, level.seq, level.at = level.version + 1, EPOCH, seq, now_text
   level.is_dirty, sku.is_dirty = true, true
-  event[#event + 1] = format('L\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d', plain_sku(sku.name), level.location,
+  event[#event + 1] = format('L\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d', sku.plain, level.location,
     level.on_hand, level.held, level.committed, level.deducted, level.safety, level.version,
     on_hand, held, committed, deducted, safety)
 end

@@ -36,9 +36,10 @@ end
 
 -- Runs operations as one unit of work: all are read first, then judged and applied in order, then written at once.
 -- Each operation is {touch, apply, …}. Returns the results in order, or nil and the reply that ends the call.
-local function run(operations)
+local function run(all)
   local refusal = enter()
   if refusal then return nil, reply(refusal) end
+  operations = all
   for i = 1, #operations do
     operations[i].touch(operations[i])
     if is_more_due then break end
@@ -53,9 +54,10 @@ local function run(operations)
 end
 
 -- Runs operations that know nothing of one another: one that lacks something answers NOT_LOADED for itself alone.
-local function run_independent(operations)
+local function run_independent(all)
   local refusal = enter()
   if refusal then return nil, reply(refusal) end
+  operations = all
   local results = {}
   for i = 1, #operations do
     missing, is_missing = {}, {}
