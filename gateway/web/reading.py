@@ -35,6 +35,15 @@ async def read_form(
     Raises:
         BodyTooLarge, UnsupportedMediaType, MalformedJson, RequestTimeout: in this order, the first that applies.
     """
+    return form_of(exchange, await read_json(exchange, limits, is_optional=is_optional), model)
+
+
+async def read_json(exchange: Exchange, limits: HttpLimits, *, is_optional: bool = False) -> bytes:
+    """The bytes of the body, which say that they are JSON; `{}` for an empty one that is optional.
+
+    Raises:
+        BodyTooLarge, UnsupportedMediaType, MalformedJson, RequestTimeout: in this order, the first that applies.
+    """
     request = exchange.request
     content = request.content
     # Almost every body has arrived together with its head: nothing to wait for, no timer to set.
@@ -51,11 +60,15 @@ async def read_form(
     if CONTENT_ENCODING in headers:
         refuse_encoding(headers[CONTENT_ENCODING])
     if raw:
-        parsed = parse(raw, exchange.errors)
-    elif is_optional:
-        parsed = {}
-    else:
-        raise MalformedJson("The body is empty")
+        return raw
+    if is_optional:
+        return b"{}"
+    raise MalformedJson("The body is empty")
+
+
+def form_of(exchange: Exchange, raw: bytes, model: type[M]) -> tuple[dict[str, Any], M | None]:
+    """The body as it was written, and as its model; None with the faults in `exchange.errors`. Raises MalformedJson."""
+    parsed = parse(raw, exchange.errors)
     if not isinstance(parsed, dict):
         exchange.wrong("body", "must be an object")
         return {}, None

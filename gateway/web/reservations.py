@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.domain.answer import ReservationAnswer
-from gateway.domain.command import Confirm, Extend, Fulfil, Release, Reserve, Wish
+from gateway.domain.command import Call, Confirm, Extend, Fulfil, Release, Reserve, Wish
 from gateway.domain.errors import FieldError
 from gateway.domain.identifier import fingerprint
 from gateway.domain.policy import Policy
@@ -16,7 +16,8 @@ from gateway.domain.reservation import LEGAL_MOVES
 from gateway.web.bodies import ConfirmBody, ExtendBody, FulfilBody, ReleaseBody, ReserveBody
 from gateway.web.exchange import Exchange
 from gateway.web.fields import PATTERN_WORDS, TEXT_PATTERN, is_cursor, is_text
-from gateway.web.reading import read_form
+from gateway.web.quick import QuickReserve, quick_reserve
+from gateway.web.reading import form_of, read_form, read_json
 from gateway.web.rendering import reservation_answer, reservation_page, to_json
 from gateway.web.site import Site
 from gateway.web.wire import Answer
@@ -28,17 +29,35 @@ REPLAYED: Final = b"Idempotent-Replayed: true\r\n"
 
 async def reserve(site: Site, exchange: Exchange) -> Answer:
     """Units are held for the caller until a deadline: all lines, or with `allow_partial` what there is of each."""
-    parsed, body = await read_form(exchange, ReserveBody, site.limits)
+    raw = await read_json(exchange, site.limits)
     key = exchange.idempotency_key()
-    call = exchange.call(parsed)
-    judge_hold(parsed, site.policy(), exchange.errors, default_tier="cart")
-    if body is None or exchange.errors:
-        raise exchange.refusal()
-    command = reserve_command(body, key, parsed, call.shop)
+    command, call = _quick_hold(raw, key, site.policy(), exchange) or _judged_hold(raw, key, site.policy(), exchange)
     answer = await site.services.reservations.reserve(command, call)
-    shape = reservation_answer(answer, has_shortages=body.allow_partial)
+    shape = reservation_answer(answer, has_shortages=command.allow_partial)
     headers = b"Location: /v1/reservations/%b\r\n" % shape["id"].encode()
     return Answer(201, to_json(shape), headers=headers + REPLAYED if answer.replayed else headers)
+
+
+def _quick_hold(raw: bytes, key: str | None, policy: Policy, exchange: Exchange) -> tuple[Reserve, Call] | None:
+    """The hold of a request in which nothing is wrong, else None, and nothing was said about it. Raises Forbidden."""
+    body = quick_reserve(raw)
+    tier = None if body is None else policy.tiers.get(body.tier)
+    if body is None or tier is None or (body.ttl_seconds is not None and body.ttl_seconds > tier.ttl_seconds_max):
+        return None
+    call = exchange.call({"shop": body.shop})
+    if exchange.errors:
+        raise exchange.refusal()
+    return reserve_command(body, key, {} if key is None else orjson.loads(raw), call.shop), call
+
+
+def _judged_hold(raw: bytes, key: str | None, policy: Policy, exchange: Exchange) -> tuple[Reserve, Call]:
+    """The same for any request. Raises MalformedJson, Forbidden, and InvalidRequest that names everything wrong."""
+    parsed, body = form_of(exchange, raw, ReserveBody)
+    call = exchange.call(parsed)
+    judge_hold(parsed, policy, exchange.errors, default_tier="cart")
+    if body is None or exchange.errors:
+        raise exchange.refusal()
+    return reserve_command(body, key, parsed, call.shop), call
 
 
 async def read(site: Site, exchange: Exchange) -> Answer:
@@ -150,7 +169,7 @@ def judge_hold(
         errors.append(FieldError("ttl_seconds", f"must be at most {tier.ttl_seconds_max} in tier {name}"))
 
 
-def reserve_command(body: ReserveBody, key: str | None, parsed: dict[str, Any], shop: str) -> Reserve:
+def reserve_command(body: ReserveBody | QuickReserve, key: str | None, parsed: dict[str, Any], shop: str) -> Reserve:
     """What is asked of the service; with a key also what tells this body from another under the same key."""
     return Reserve(
         [Wish(line.sku, line.quantity, line.location) for line in body.lines],
