@@ -11,8 +11,8 @@ from bench.verdict import Ratio, ratios_of
 HOW = """\
 Every row was played in rounds that alternate with the other rows' rounds, in one run, on one machine:
 servers, databases and load generator share its processors. A rate is the median of its rounds, in brackets
-the slowest and the fastest; a ratio is that of the medians, in brackets the least and the greatest of one
-turn. Latencies are those of a closed loop. Between rounds the gateway's backlog drained. After the rounds
+the slowest and the fastest; a ratio is the median of those of the turns, in brackets the least and the
+greatest. Latencies are those of a closed loop. Between rounds the gateway's backlog drained. After the rounds
 the counts of each round were compared with the levels."""
 
 

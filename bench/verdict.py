@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 from bench.rounds import Series
 from bench.row import Reference
@@ -10,7 +11,7 @@ from bench.row import Reference
 
 @dataclass(frozen=True)
 class Ratio:
-    """A row as a multiple of another: median to median, and the least and the greatest of any one round."""
+    """A row as a multiple of another, turn by turn: the median of all turns, the least and the greatest."""
 
     reference: Reference
     value: float
@@ -24,10 +25,14 @@ class Ratio:
 
 
 def ratios_of(series: Series, every: dict[str, Series]) -> list[Ratio]:
-    """The row's ratios to its references, in its order; rounds are compared with those of the same turn."""
+    """The row's ratios to its references, in its order.
+
+    Rounds are compared with those of the same turn, seconds apart: on a machine whose speed changes from minute to minute, a ratio of
+    medians would compare fast minutes with slow ones.
+    """
     ratios = []
     for reference in series.row.references:
         other = every[reference.row]
         per_round = [mine / theirs for mine, theirs in zip(series.rates, other.rates, strict=True)]
-        ratios.append(Ratio(reference, series.rate / other.rate, min(per_round), max(per_round)))
+        ratios.append(Ratio(reference, median(per_round), min(per_round), max(per_round)))
     return ratios

@@ -14,7 +14,7 @@ from gateway.hot.connection import NotSent
 from gateway.hot.shard import Shard, Started
 
 #: Reserves in one call. More save little there, and nothing overlaps while they are gathered.
-GROUP_MAX = 32
+GROUP_MAX = 24
 
 
 #: What one operation answered: its status, then its fields.
