@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.identifier import Position
+from gateway.domain.packed import PackedReservation
 from gateway.domain.reservation import Reservation
 from gateway.domain.stock import Level, Sku
 
@@ -29,11 +30,16 @@ class Shortage:
 class ReservationAnswer:
     """A reservation, and whether its last change is committed in the durable store."""
 
-    reservation: Reservation
+    told: Reservation | PackedReservation
     durable: bool
     replayed: bool = False
     reacquired: bool = False
     shortages: list[Shortage] = field(default_factory=list)
+
+    @property
+    def reservation(self) -> Reservation:
+        """The reservation with every field."""
+        return self.told.unpack() if isinstance(self.told, PackedReservation) else self.told
 
 
 @dataclass(slots=True)

@@ -68,6 +68,11 @@ class Reservation:
     lines: list[Line]
 
     @property
+    def public_id(self) -> str:
+        """The public id as text."""
+        return str(self.id)
+
+    @property
     def position(self) -> Position:
         """Where the reservation's last change stands."""
         return Position(self.id.shard, self.epoch, self.seq)

@@ -182,7 +182,7 @@ class BatchRun:
             if not isinstance(result, ReservationAnswer | LevelAnswer) or self._ack(operation) == "memory":
                 continue
             if not self._books.watermark.covers(*_position(result)):
-                id = result.reservation.id if isinstance(result, ReservationAnswer) else None
+                id = result.told.id if isinstance(result, ReservationAnswer) else None
                 operation.result = durability_unknown("the commit was not seen in time", id)
 
     def _ack(self, operation: _Operation) -> Ack:
@@ -221,4 +221,4 @@ def _tell_broken(problem: GatewayError, part: list[_Operation], later: list[_Ope
 def _position(result: ReservationAnswer | LevelAnswer) -> tuple[int, int]:
     if isinstance(result, LevelAnswer):
         return result.level.epoch, result.level.seq
-    return result.reservation.epoch, result.reservation.seq
+    return result.told.epoch, result.told.seq

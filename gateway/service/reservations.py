@@ -112,7 +112,7 @@ class ReservationService:
         return await self._settled(changed, call.ack or self._acks[name])
 
     async def _settled(self, answer: ReservationAnswer, ack: Ack) -> ReservationAnswer:
-        reservation = answer.reservation
+        reservation = answer.told
         answer.durable = await self._books.settle(reservation.epoch, reservation.seq, ack, reservation.id)
         return answer
 

@@ -30,7 +30,8 @@ from gateway.domain.errors import (
 )
 from gateway.domain.identifier import Position
 from gateway.domain.instant import rfc3339
-from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED, parse_reservation
+from gateway.domain.packed import PackedReservation
+from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED
 from gateway.durable.ledger import LedgerUnavailable
 from gateway.hot.operations import parse_shortages, parse_sku
 
@@ -62,7 +63,7 @@ def no_orphans(names: set[str]) -> None:
 def reserved(status: str, fields: list[str], shard: int) -> ReservationAnswer:
     """The reservation that reserve made, or made before under the same key. Raises what it refused with."""
     if status in ("RESERVED", "REPLAYED"):
-        reservation = parse_reservation(shard, fields[0], fields[1])
+        reservation = PackedReservation(shard, fields[0], fields[1])
         shortages = parse_shortages(fields[2]) if fields[2] else []
         return ReservationAnswer(reservation, False, status == "REPLAYED", shortages=shortages)
     if status == "OUT_OF_STOCK":
@@ -75,10 +76,10 @@ def reserved(status: str, fields: list[str], shard: int) -> ReservationAnswer:
 def changed(operation: str, status: str, fields: list[str], shard: int) -> ReservationAnswer:
     """The reservation after extend, confirm, fulfil or release. Raises what they refused with."""
     if status in ("EXTENDED", "CONFIRMED", "FULFILLED", "RELEASED"):
-        reservation = parse_reservation(shard, fields[0], fields[1])
+        reservation = PackedReservation(shard, fields[0], fields[1])
         return ReservationAnswer(reservation, False, reacquired=status == "CONFIRMED" and fields[2] == "1")
     if status == "STATE":
-        reservation = parse_reservation(shard, fields[0], fields[1])
+        reservation = PackedReservation(shard, fields[0], fields[1])
         if reservation.state == HELD:  # the one thing a live hold refuses is to be fulfilled
             raise ReservationNotConfirmed(id=str(reservation.id))
         raise _STATE_ERRORS[reservation.state](id=str(reservation.id))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from gateway.domain.answer import BatchResult, ReservationAnswer
 from gateway.domain.command import BatchCommand, Reserve
 from gateway.domain.errors import FieldError, Forbidden, GatewayError, IdempotencyKeyRequired, InvalidRequest
@@ -76,8 +78,8 @@ def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchC
     if isinstance(answer, ReservationAnswer):
         is_reserve = isinstance(command, Reserve)
         wants_shortages = isinstance(command, Reserve) and command.allow_partial
-        body = reservation_answer(answer, has_shortages=wants_shortages)
-        result: dict[str, Any] = {"status": 201 if is_reserve else 200, "body": body}
+        text = reservation_answer(answer, has_shortages=wants_shortages)
+        result: dict[str, Any] = {"status": 201 if is_reserve else 200, "body": orjson.Fragment(text)}
     else:
         result = {"status": 200, "body": level_answer(answer)}
     if answer.replayed:

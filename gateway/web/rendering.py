@@ -17,7 +17,8 @@ from gateway.domain.answer import (
 from gateway.domain.errors import FieldError
 from gateway.domain.identifier import Position, ReservationId
 from gateway.domain.instant import rfc3339, rfc3339_or_none
-from gateway.domain.reservation import HELD, Reservation
+from gateway.domain.packed import PackedReservation
+from gateway.domain.reservation import HELD, STATE_OF_LETTER, Reservation
 from gateway.domain.stock import Level
 
 # The dataclasses of the domain are no answers: they pass through to `_plain`, which knows their shapes.
@@ -64,15 +65,53 @@ def reservation(told: Reservation) -> dict[str, Any]:
     }
 
 
-def reservation_answer(answer: ReservationAnswer, *, has_shortages: bool = False) -> dict[str, Any]:
+def reservation_answer(answer: ReservationAnswer, *, has_shortages: bool = False) -> bytes:
     """A reservation and what the answer is worth; `shortages` where there are some or partial holds were asked for."""
-    shape = reservation(answer.reservation)
-    shape["durable"] = answer.durable
+    told = answer.told
+    if isinstance(told, PackedReservation):
+        text = packed(told)
+    else:
+        text = to_json(reservation(told))[:-1].decode()
+    text += ',"durable":true' if answer.durable else ',"durable":false'
     if answer.reacquired:
-        shape["reacquired"] = True
+        text += ',"reacquired":true'
     if has_shortages or answer.shortages:
-        shape["shortages"] = [shortage(short) for short in answer.shortages]
-    return shape
+        text += f',"shortages":{to_json([shortage(short) for short in answer.shortages]).decode()}'
+    return f"{text}}}".encode()
+
+
+def packed(told: PackedReservation) -> str:
+    """The text of `reservation`, without its last brace, straight from the text of the scripts.
+
+    What stands here unquoted are names, numbers and instants: none holds a character that JSON would escape.
+    """
+    letter, deadline, epoch, seq, _, _, created, confirmed, ended, shop, tier, reference, customer, channel, _ = (
+        told.head
+    )
+    lines = []
+    for row in told.rows:
+        sku, location, quantity, _ = row.split("\t")
+        lines.append(f'{{"sku":{_quoted(sku)},"location":"{location}","quantity":{quantity}}}')
+    words = '"reference":null,"customer":null,"channel":null'
+    if reference or customer or channel:
+        words = f'"reference":{_quoted(reference)},"customer":{_quoted(customer)},"channel":{_quoted(channel)}'
+    ends = '"confirmed_at":null,"ended_at":null'
+    if confirmed or ended:
+        ends = f'"confirmed_at":{_instant(confirmed)},"ended_at":{_instant(ended)}'
+    expires = f'"{rfc3339(int(deadline))}"' if letter == "h" else "null"
+    return (
+        f'{{"id":"{told.public_id}","shop":"{shop}","state":"{STATE_OF_LETTER[letter]}","tier":"{tier}",{words},'
+        f'"lines":[{",".join(lines)}],"created_at":"{rfc3339(int(created))}","expires_at":{expires},{ends},'
+        f'"position":"{told.shard}-{epoch}-{seq}"'
+    )
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode() if text else "null"
+
+
+def _instant(text: str) -> str:
+    return f'"{rfc3339(int(text))}"' if text else "null"
 
 
 def reservation_page(page: ReservationPage) -> dict[str, Any]:

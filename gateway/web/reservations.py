@@ -33,9 +33,9 @@ async def reserve(site: Site, exchange: Exchange) -> Answer:
     key = exchange.idempotency_key()
     command, call = _quick_hold(raw, key, site.policy(), exchange) or _judged_hold(raw, key, site.policy(), exchange)
     answer = await site.services.reservations.reserve(command, call)
-    shape = reservation_answer(answer, has_shortages=command.allow_partial)
-    headers = b"Location: /v1/reservations/%b\r\n" % shape["id"].encode()
-    return Answer(201, to_json(shape), headers=headers + REPLAYED if answer.replayed else headers)
+    text = reservation_answer(answer, has_shortages=command.allow_partial)
+    headers = f"Location: /v1/reservations/{answer.told.public_id}\r\n".encode()
+    return Answer(201, text, headers=headers + REPLAYED if answer.replayed else headers)
 
 
 def _quick_hold(raw: bytes, key: str | None, policy: Policy, exchange: Exchange) -> tuple[Reserve, Call] | None:
@@ -143,7 +143,7 @@ def page_asked(exchange: Exchange) -> tuple[int, str | None]:
 
 
 def _told(answer: ReservationAnswer) -> Answer:
-    return Answer(200, to_json(reservation_answer(answer)), headers=REPLAYED if answer.replayed else b"")
+    return Answer(200, reservation_answer(answer), headers=REPLAYED if answer.replayed else b"")
 
 
 def judge_hold(
