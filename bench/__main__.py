@@ -19,6 +19,7 @@ from bench.arguments import ROUNDS_TO_KEEP_MIN, Arguments, parse
 from bench.failure import BenchFailure
 from bench.load import CONNECTIONS
 from bench.machine import describe_machine, describe_versions
+from bench.processors import leave_room
 from bench.quiet import FOREIGN_SHARE_MAX
 from bench.report import Run, document, markdown
 from bench.rounds import Series, play_rounds, say_to_terminal
@@ -108,6 +109,7 @@ def main(words: list[str]) -> int:
     # their leash.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
+    leave_room()
     try:
         run = measure(arguments, words)
     except (BenchFailure, EmbeddedError) as exc:

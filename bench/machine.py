@@ -13,6 +13,7 @@ from redis import Redis
 
 from bench.database import fetch_row
 from bench.process import ROOT
+from bench.processors import PLACES
 from bench.stage import Stage
 
 PACKAGES = ("aiohttp", "uvloop", "asyncpg", "orjson", "redis", "hiredis", "SQLAlchemy", "reservation-gateway")
@@ -28,6 +29,7 @@ def describe_machine() -> dict[str, str]:
         "processors": f"{os.cpu_count()} of {processor}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{system}, kernel {platform.release()}",
+        "places": PLACES,
         "load": f"{one:.2f} over one minute, {five:.2f} over five, at the start",
     }
 

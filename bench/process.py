@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.failure import ServerFailure
+from bench.processors import give_room
 from gateway.embedded.child import end_child, last_lines, start_child
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,7 @@ class Server:
             death_signal=signal.SIGTERM,
             environment=self._environment,
         )
+        give_room(self._process.pid)
         deadline = time.monotonic() + READY_SECONDS_MAX
         try:
             while not self._is_ready():
