@@ -56,7 +56,7 @@ def measure(arguments: Arguments, words: list[str]) -> Run:
             for name, fact in facts.items():
                 say_to_terminal(f"{name}: {fact}")
         rate_rows = [row for row in rows if isinstance(row, RateRow)]
-        series = play_rounds(rate_rows, arguments.rounds, arguments.seconds, say_to_terminal)
+        series = play_rounds(rate_rows, arguments.rounds, arguments.seconds, say_to_terminal, stage.renew)
         problems = [problem for one in series.values() for problem in one.problems]
         if any(row.needs_gateway for row in rate_rows):
             say_to_terminal("checking the gateway's books")

@@ -55,6 +55,11 @@ class GatewayServer:
         )
         self._server.start()
 
+    def renew(self) -> None:
+        """The gateway is another process on the same stores. Raises as `start` does."""
+        if self._server is not None:
+            self._server.renew()
+
     def stop(self) -> None:
         """The gateway has drained and ended, then Redis. Safe to repeat."""
         if self._server is not None:

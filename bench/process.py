@@ -81,6 +81,11 @@ class Server:
         if self._process is not None:
             end_child(self._process, [(signal.SIGTERM, STOP_SECONDS_MAX)])
 
+    def renew(self) -> None:
+        """The server is another process. Raises as `start` does."""
+        self.stop()
+        self.start()
+
     def failure(self, what: str) -> ServerFailure:
         """The error that says what happened and what the server logged last."""
         lines = "".join(f"\n  {line}" for line in last_lines(self._log)) or "\n  (empty)"

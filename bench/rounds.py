@@ -12,7 +12,7 @@ from bench.quiet import FOREIGN_SHARE_MAX, ForeignLoad, wait_quiet
 from bench.row import RateRow, Sample
 
 Say = Callable[[str], None]
-WARM_SECONDS_MAX = 1.0
+WARM_SECONDS_MAX = 0.5
 
 
 @dataclass
@@ -64,9 +64,12 @@ def is_disturbing(share: float | None) -> bool:
     return share is not None and share > FOREIGN_SHARE_MAX
 
 
-def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> dict[str, Series]:
-    """Every row was prepared, warmed by a round that is not kept, played `rounds` times in turn, and checked.
+def play_rounds(
+    rows: list[RateRow], rounds: int, seconds: float, say: Say, renew: Callable[[], None]
+) -> dict[str, Series]:
+    """Every row was prepared, played `rounds` times in turn, and checked.
 
+    Each turn has new web servers (`renew`), which are warmed by a short round that is not kept.
     The order moves by one with each round: a row would otherwise always run in the wake of the same
     neighbour.
 
@@ -77,10 +80,12 @@ def play_rounds(rows: list[RateRow], rounds: int, seconds: float, say: Say) -> d
     for row in rows:
         say(f"preparing {row.name}")
         row.prepare()
-    for row in rows:
-        row.play(min(WARM_SECONDS_MAX, seconds))
-        row.settle()
     for turn in range(rounds):
+        if turn:
+            renew()
+        for row in rows:
+            row.play(min(WARM_SECONDS_MAX, seconds))
+            row.settle()
         first = turn % len(rows) if rows else 0
         for row in rows[first:] + rows[:first]:
             wait_quiet()

@@ -45,6 +45,7 @@ class Stage:
         self.generator: Generator = Wrk() if arguments.generator == "wrk" else self.exact
         self._has_gateway = has_gateway
         self._stack = ExitStack()
+        self._web_servers: list[Server | GatewayServer] = []
 
     def __enter__(self) -> Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
@@ -55,6 +56,15 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def renew(self) -> None:
+        """Every web server of the rounds is a new process, on the same port and the same stores.
+
+        Where the kernel happens to put its memory makes two processes of one program differ by up to a fifth, for as long as they
+        live: a ratio of two processes says as much about their luck as about their code.
+        """
+        for server in self._web_servers:
+            server.renew()
 
     @cached_property
     def redis_binary(self) -> Path:
@@ -77,7 +87,9 @@ class Stage:
     @cached_property
     def gateway(self) -> GatewayServer:
         """The gateway that the rounds load."""
-        return self.fresh_gateway("gateway")
+        server = self.fresh_gateway("gateway")
+        self._web_servers.append(server)
+        return server
 
     @cached_property
     def noop(self) -> Server:
@@ -126,6 +138,7 @@ class Stage:
         )
         self._stack.callback(server.stop)
         server.start()
+        self._web_servers.append(server)
         return server
 
 
