@@ -34,15 +34,20 @@ class Job:
         *,
         pause_seconds: float,
         retry_seconds_max: float = 5.0,
+        expected: tuple[type[Exception], ...] = (),
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Nothing runs yet. `jitter` gives numbers in [0, 1)."""
+        """Nothing runs yet. `jitter` gives numbers in [0, 1).
+
+        `expected` are failures of the stores: they are told in a line, where any other brings its traceback.
+        """
         self.name = name
         self.step = step
         self.pause_seconds = pause_seconds
         self.retry_seconds_max = retry_seconds_max
         self.failures = 0
         self.wake = asyncio.Event()
+        self._expected = expected
         self._jitter = jitter
         self._stopping = asyncio.Event()
         self._errors = metrics.JOB_ERRORS[name]
@@ -85,7 +90,10 @@ class Job:
                 raise
             self.failures += 1
             self._errors.inc()
-            log.exception("job_step_failed", job=self.name, failures=self.failures)
+            if isinstance(exc, self._expected):
+                log.error("job_step_failed", job=self.name, failures=self.failures, reason=str(exc))
+            else:
+                log.exception("job_step_failed", job=self.name, failures=self.failures)
             return None
         self.failures = 0
         return done

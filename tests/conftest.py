@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateway.embedded import PrivateRedis
 from tests.servers import (
@@ -19,6 +20,10 @@ from tests.servers import (
     remove_keys,
     short_folder,
 )
+
+# A machine may be busy, and on a fresh one the first example waits for tables of Unicode: seconds say nothing about a property.
+settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gateway")
 
 
 @pytest.fixture(scope="session")

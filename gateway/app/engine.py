@@ -203,12 +203,14 @@ class Engine:
 
     def _start_jobs(self) -> None:
         settings = self._settings
-        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=settings.flush.poll_ms / 1000)
+        expected = (GatewayError, LedgerError)
+        pause_seconds = settings.flush.poll_ms / 1000
+        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=pause_seconds, expected=expected)
         sweeper = Sweeper(self._books, settings.expiry.batch_max)
         self._jobs = [
             self._flush_job,
-            Job("sweeper", sweeper.step, pause_seconds=settings.expiry.sweep_ms / 1000),
-            Job("keeper", self._keep_open, pause_seconds=0.2, retry_seconds_max=0.5),
+            Job("sweeper", sweeper.step, pause_seconds=settings.expiry.sweep_ms / 1000, expected=expected),
+            Job("keeper", self._keep_open, pause_seconds=0.2, retry_seconds_max=0.5, expected=expected),
         ]
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 

@@ -52,8 +52,10 @@ class OperationsService:
             durable = {"ok": False, "problem": "the durable store does not answer"}
         if self._advice:
             durable["warnings"] = self._advice
-        shards: dict[str, object] = {"ok": shard.is_open, "open": int(shard.is_open), "epoch": shard.epoch}
-        if not shard.is_open:
+        # After a new connection to another server the shard is as good as closed: the next call finds that out.
+        is_open = shard.is_open and shard.link.lineage == shard.lineage
+        shards: dict[str, object] = {"ok": is_open, "open": int(is_open), "epoch": shard.epoch}
+        if not is_open:
             shards["problem"] = "shard 0 is closed"
         failing = {name: count for name, count in self._failures().items() if count}
         flusher: dict[str, object] = {"ok": not failing, "checkpoint": self._watermark.seq}
