@@ -53,6 +53,9 @@ class Router:
             NotFound: no route has this path.
             MethodNotAllowed: some have, but not with this method; `allow` names theirs.
         """
+        methods = self._literal.get(target)  # without a query nearly every target is a literal path as it stands
+        if methods is not None and (route := methods.get(method)) is not None:
+            return route, (), ""
         path, _, query = target.partition("?")
         methods = self._literal.get(path)
         if methods is not None and (route := methods.get(method)) is not None:
