@@ -15,9 +15,10 @@ from collections.abc import Callable
 import structlog
 
 from gateway import logs
-from gateway.app.engine import Engine, StartRefused
+from gateway.app.engine import Engine
 from gateway.app.http import HttpServer
 from gateway.app.premises import Premises
+from gateway.app.refusal import StartRefused, judge
 from gateway.app.revival import kept_alive
 from gateway.app.sample import load_sample, tell_sample
 from gateway.durable.ledger import LedgerError
@@ -38,6 +39,7 @@ def serve(settings: Settings, *, sample: bool, read_settings: Callable[[], Setti
     tune_collector()
     logs.configure(settings.log, secrets=settings.secrets())
     try:
+        judge(settings)
         with Premises(settings) as premises, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_serve(settings, premises, sample=sample, read_settings=read_settings))
     except (StartRefused, EmbeddedError) as refusal:

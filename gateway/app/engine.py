@@ -10,6 +10,7 @@ import structlog
 
 from gateway import metrics
 from gateway.app.premises import Places, Premises
+from gateway.app.refusal import StartRefused
 from gateway.domain.command import Ack
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EntryInvalid
@@ -40,10 +41,6 @@ log = structlog.get_logger(__name__)
 HASH = "one"  # how skus are spread over shards; one shard needs no spreading
 DRAIN_S = 2.5  # how long the end of the process waits for the durable store
 OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
-
-
-class StartRefused(Exception):
-    """The gateway can not work with what it was given. The message is one line with the mend."""
 
 
 class Engine:
@@ -205,11 +202,20 @@ class Engine:
         settings = self._settings
         expected = (GatewayError, LedgerError)
         pause_seconds = settings.flush.poll_ms / 1000
-        self._flush_job = Job("flusher", self._flusher.step, pause_seconds=pause_seconds, expected=expected)
+        # A store that is back is used again within a second, so that what was due meanwhile does not wait for a long pause.
+        self._flush_job = Job(
+            "flusher", self._flusher.step, pause_seconds=pause_seconds, retry_seconds_max=1.0, expected=expected
+        )
         sweeper = Sweeper(self._books, settings.expiry.batch_max)
         self._jobs = [
             self._flush_job,
-            Job("sweeper", sweeper.step, pause_seconds=settings.expiry.sweep_ms / 1000, expected=expected),
+            Job(
+                "sweeper",
+                sweeper.step,
+                pause_seconds=settings.expiry.sweep_ms / 1000,
+                retry_seconds_max=0.5,
+                expected=expected,
+            ),
             Job("keeper", self._keep_open, pause_seconds=0.2, retry_seconds_max=0.5, expected=expected),
         ]
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from aiohttp import web
 
-from gateway.app.engine import Engine, StartRefused
+from gateway.app.engine import Engine
+from gateway.app.refusal import StartRefused
 from gateway.settings import HttpSettings, Settings
 from gateway.web.application import GatewayRunner, build_application
 from gateway.web.limits import HttpLimits
@@ -20,11 +19,6 @@ class HttpServer:
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         key = settings.bootstrap_key.get_secret_value()
-        if not key and not is_loopback(settings.host):
-            raise StartRefused(
-                f"host {settings.host} can be reached from outside and no key is configured: set GATEWAY_BOOTSTRAP_KEY, "
-                "or GATEWAY_HOST=127.0.0.1"
-            )
         self._settings = settings
         services = Services(engine.reservations, engine.stock, engine.operations)
         self._limits = limits_of(settings.http)
@@ -65,13 +59,3 @@ def limits_of(http: HttpSettings) -> HttpLimits:
         requests_max=http.requests_max,
         import_row_bytes_max=http.import_row_bytes_max,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

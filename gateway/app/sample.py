@@ -41,6 +41,7 @@ async def load_sample(stock: StockService) -> None:
 
 def tell_sample(address: str) -> None:
     """What to try is on the terminal: three commands that work when pasted, and where the documentation is."""
+    body = '{"lines":[{"sku":"LANTERN-WHITE","quantity":2}]}'
     sys.stdout.write(
         f"""
 The Reservation Gateway answers at {address}  (Ctrl-C ends it)
@@ -49,7 +50,7 @@ Read a sku's stock, hold two of it for five minutes, and see what is held:
 
   curl -s {address}/v1/stock/LANTERN-WHITE
 
-  curl -s {address}/v1/reservations -H 'Content-Type: application/json' -d '{{"lines":[{{"sku":"LANTERN-WHITE","quantity":2}}]}}'
+  curl -s '{address}/v1/reservations?ack=durable' -H 'Content-Type: application/json' -d '{body}'
 
   curl -s '{address}/v1/reservations?sku=LANTERN-WHITE&state=held'
 

@@ -24,11 +24,13 @@ def check(
     if url:
         raise typer.Exit(_check_gateway(url, key))
 
+    from gateway.app.refusal import StartRefused, judge
     from gateway.settings import SettingsInvalid, load
 
     try:
         settings = load(config)
-    except (SettingsInvalid, FileNotFoundError) as exc:
+        judge(settings)
+    except (SettingsInvalid, StartRefused, FileNotFoundError) as exc:
         typer.echo(str(exc), err=True)
         raise typer.Exit(EXIT_NO) from exc
     for line in in_force(settings):

@@ -45,7 +45,7 @@ def import_stock(
     sequence].
 
     Bad rows are left out and told with their line in FILE; the others stand. Status 0: every row was taken;
-    1: some were rejected; 2: the import could not be finished, and can be repeated with the same --sequence.
+    1: some were rejected or stale; 2: the import could not be finished, and can be repeated with the same --sequence.
     """
     import time
 
@@ -99,7 +99,7 @@ def _import(send: Callable[[Imported], Coroutine[None, None, None]], source: str
         typer.echo(f"the import was not finished: {failure}", err=True)
         typer.echo(f"repeat it with {again}: what was taken already stays as it is", err=True)
         return EXIT_FAILED
-    return EXIT_NO if imported.rejected_count else 0
+    return EXIT_NO if imported.rejected_count or imported.stale else 0
 
 
 async def _with_progress(upload: Upload, stream: BinaryIO, size: int | None) -> None:

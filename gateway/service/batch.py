@@ -155,7 +155,7 @@ class BatchRun:
                 return verdict.reserved(status, fields, shard)
             if isinstance(command, Adjust):
                 return verdict.level_written(status, fields, command.location, shard)
-            return verdict.changed(operation.name, status, fields, shard)
+            return verdict.changed(operation.name, status, fields, shard, command.id)
         except GatewayError as problem:
             return problem
 

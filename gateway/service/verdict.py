@@ -73,7 +73,7 @@ def reserved(status: str, fields: list[str], shard: int) -> ReservationAnswer:
     raise _common(status)
 
 
-def changed(operation: str, status: str, fields: list[str], shard: int) -> ReservationAnswer:
+def changed(operation: str, status: str, fields: list[str], shard: int, public_id: str) -> ReservationAnswer:
     """The reservation after extend, confirm, fulfil or release. Raises what they refused with."""
     if status in ("EXTENDED", "CONFIRMED", "FULFILLED", "RELEASED"):
         reservation = PackedReservation(shard, fields[0], fields[1])
@@ -88,7 +88,7 @@ def changed(operation: str, status: str, fields: list[str], shard: int) -> Reser
     if status == "OUT_OF_STOCK":
         raise OutOfStock(shortages=parse_shortages(fields[0]))
     if status == "EXTENSION_LIMIT":
-        raise ExtensionLimit(id=str(fields[0]), latest_expires_at=rfc3339(int(fields[1])))
+        raise ExtensionLimit(id=public_id, latest_expires_at=rfc3339(int(fields[1])))
     if status == "NO_TIER":
         raise _invalid("tier", f"the hold's tier {fields[0]!r} is not configured any more; name one that is")
     if status == "TTL_TOO_LONG":

@@ -77,7 +77,7 @@ def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchC
         return {"status": body["status"], "body": body}
     if isinstance(answer, ReservationAnswer):
         is_reserve = isinstance(command, Reserve)
-        wants_shortages = isinstance(command, Reserve) and command.allow_partial
+        wants_shortages = isinstance(command, Reserve) and command.allow_partial and not answer.replayed
         text = reservation_answer(answer, has_shortages=wants_shortages)
         result: dict[str, Any] = {"status": 201 if is_reserve else 200, "body": orjson.Fragment(text)}
     else:

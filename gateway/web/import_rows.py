@@ -126,7 +126,7 @@ class ImportRows:
 def _csv_fields(raw: bytes, errors: list[FieldError]) -> list[str]:
     try:
         text = raw.decode()
-        return text.split(",") if '"' not in text and "\r" not in text else next(csv.reader([text]))
+        return text.split(",") if '"' not in text and "\r" not in text else next(csv.reader([text], strict=True))
     except UnicodeDecodeError:
         errors.append(FieldError("row", "is not UTF-8"))
     except csv.Error as broken:

@@ -25,7 +25,9 @@ async def readyz(site: Site, _exchange: Exchange) -> Answer:
     if site.is_draining:
         status = "draining"
     body = to_json({"status": status, "checks": readiness.checks})
-    return Answer(200 if status == "ready" else 503, body, headers=NO_STORE)
+    if status == "ready":
+        return Answer(200, body, headers=NO_STORE)
+    return Answer(503, body, headers=NO_STORE + b"Retry-After: 1\r\n")
 
 
 async def metrics_text(_site: Site, _exchange: Exchange) -> Answer:

@@ -33,7 +33,7 @@ async def reserve(site: Site, exchange: Exchange) -> Answer:
     key = exchange.idempotency_key()
     command, call = _quick_hold(raw, key, site.policy(), exchange) or _judged_hold(raw, key, site.policy(), exchange)
     answer = await site.services.reservations.reserve(command, call)
-    text = reservation_answer(answer, has_shortages=command.allow_partial)
+    text = reservation_answer(answer, has_shortages=command.allow_partial and not answer.replayed)
     headers = f"Location: /v1/reservations/{answer.told.public_id}\r\n".encode()
     return Answer(201, text, headers=headers + REPLAYED if answer.replayed else headers)
 

@@ -83,6 +83,7 @@ async def test_extend_past_the_lifetime_is_refused(api: Client) -> None:
     shorter = await api.act("extend", held["id"], {"ttl_seconds": 30})
 
     assert refused.outcome == (409, "extension_limit")
+    assert refused.body["id"] == held["id"]
     assert shorter.status == 200
 
 

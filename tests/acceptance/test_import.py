@@ -135,6 +135,11 @@ async def test_csv_row_that_is_no_utf8_is_told_and_the_others_stand(api: Client)
     assert await tally(api, text) == (2, 0, 0, 1)
 
 
+async def test_csv_row_with_a_quote_inside_its_quotes_is_told(api: Client) -> None:
+    """`"TV 55" black"` is no field of CSV: it must not become a sku of another name."""
+    assert await tally(api, 'sku,location,on_hand\n"TV 55" black",main,5\nB,main,1\n') == (1, 0, 0, 1)
+
+
 async def test_import_again_changes_nothing(api: Client) -> None:
     """The same sequence with the same content: unchanged."""
     text = "sku,location,on_hand\nA,main,5\nB,main,6\n"

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import gateway
 from tests.cli.fake_gateway import fake_gateway
 from tests.cli.playing import command
@@ -75,6 +77,25 @@ async def test_check_and_serve_name_what_is_wrong_in_the_configuration(tmp_path:
         assert "prot" in err
         assert "port" in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"GATEWAY_HOST": "192.0.2.1"}, "GATEWAY_BOOTSTRAP_KEY"), ({"GATEWAY_REDIS_URL": "redis+cluster://h"}, "cluster")],
+)
+async def test_check_and_serve_refuse_what_cannot_be_served(
+    tmp_path: Path, settings: dict[str, str], word: str
+) -> None:
+    """Both say the same, and serve has written nothing before it said so."""
+    environ = CLEAN | settings | {"GATEWAY_DATA_DIR": str(tmp_path / "data")}
+
+    checked = await command("check", environ=environ)
+    served = await command("serve", environ=environ)
+
+    assert (checked[0], served[0]) == (1, 2)
+    assert word in checked[2]
+    assert word in served[2]
+    assert not (tmp_path / "data").exists()
 
 
 async def test_check_of_a_running_gateway_tells_its_verdict() -> None:

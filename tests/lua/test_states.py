@@ -119,11 +119,11 @@ async def test_cell_answers_as_the_contract_says(warehouse: Warehouse, operation
         for status, fields in answers:
             assert status == "STATE"
             with pytest.raises(expected):
-                changed(name, status, fields, 0)
+                changed(name, status, fields, 0, "rsv_…")
         assert len(events) == (1 if state == "due" else 0)
         return
     for status, fields in answers:
-        told_now = changed(name, status, fields, 0).reservation
+        told_now = changed(name, status, fields, 0, "rsv_…").reservation
         assert told_now.state == (expected if expected != "=" else state)
     if expected == "=":
         assert events == []

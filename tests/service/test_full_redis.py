@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.app.engine import StartRefused
+from gateway.app.refusal import StartRefused
 from gateway.domain.command import BatchCommand, Fulfil, Release, Reserve, Wish
 from gateway.domain.errors import HotStoreUnavailable
 from gateway.embedded import PrivateRedis

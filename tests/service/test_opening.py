@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.app.engine import StartRefused
+from gateway.app.refusal import StartRefused
 from gateway.domain.errors import Corrupt
 from gateway.domain.event import chain
 from gateway.embedded import PrivateRedis
