@@ -3,6 +3,7 @@
 #   make PYTHON=python3.12 setup     another interpreter
 #   make WORKERS=4 test              more processes for the tests
 #   make ARGS="-k leash" test        any options of pytest
+#   make ARGS="-k frozen" test-faults    one scenario; FAULT_SEED=… repeats a run, FAULT_KEEP=folder keeps what a failed one left
 #   make ONLY=hot bench          one measurement
 
 PYTHON  ?= python3
@@ -15,10 +16,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test test-faults check format bench clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make .venv with the command `gateway`; quick when nothing changed
 	@:
@@ -49,6 +50,9 @@ run: setup ## serve on 127.0.0.1:8080 with a private Valkey, SQLite and a sample
 
 test: setup ## all tests, on real servers that they start themselves
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-faults: setup ## scenarios in which a process is killed, frozen, cut or wiped while traffic flows
+	@$(BIN)/python -m pytest tests/faults -m faults -s $(ARGS)
 
 check: setup ## format, lint and types
 	@$(BIN)/ruff format --check .

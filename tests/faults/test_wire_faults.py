@@ -1,0 +1,57 @@
+"""The wire between gateway and Redis loses answers while traffic flows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from gateway.embedded import PrivateRedis
+from tests.app.lossy import lossy_wire
+from tests.faults.conftest import SiteOf
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize("one_in", [100, 15])
+async def test_answers_of_redis_lost_change_nothing_twice(
+    site_of: SiteOf, hot: PrivateRedis, short_path: Path, rng: random.Random, one_in: int
+) -> None:
+    """One in so many answers is lost, and the connection with it: what was sent again is recognised."""
+    async with lossy_wire(hot.url, short_path, rng) as (wire, way):
+        site = site_of(redis_way=way)
+
+        async with site.running():
+            for _ in range(3):
+                await asyncio.sleep(rng.uniform(0.3, 0.8))
+                async with site.trouble():
+                    wire.lose(one_in)
+                    await asyncio.sleep(rng.uniform(0.5, 1.5))
+                    wire.lose(0)
+            await asyncio.sleep(1)
+
+        assert wire.lost > 0
+        await site.verdict()
+
+
+async def test_two_gateways_one_of_which_loses_answers_keep_the_laws(
+    site_of: SiteOf, hot: PrivateRedis, short_path: Path, rng: random.Random
+) -> None:
+    """One gateway is behind the lossy wire, the other beside it; clients resend to either."""
+    async with lossy_wire(hot.url, short_path, rng) as (wire, way):
+        site = site_of(gateways=2)
+        site.gateways[0].settings["GATEWAY_REDIS_URL"] = way
+
+        async with site.running():
+            for _ in range(3):
+                await asyncio.sleep(rng.uniform(0.3, 0.8))
+                async with site.trouble():
+                    wire.lose(25)
+                    await asyncio.sleep(rng.uniform(0.5, 1.5))
+                    wire.lose(0)
+            await asyncio.sleep(1)
+
+        assert wire.lost > 0
+        await site.verdict()
