@@ -168,6 +168,9 @@ class Opener:
             while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
                 tail += page
                 seq, digest = page[-1].seq, page[-1].digest
+            if await self._shard.ask("EXISTS", log_name) != 1:
+                # The anchor always stays: a log that is gone was deleted, and nothing can be written behind it.
+                raise ChainBroken("the log is gone")
         except ChainBroken as problem:
             tail += problem.entries
             self._is_broken = True

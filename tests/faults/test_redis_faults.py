@@ -108,10 +108,11 @@ async def test_redis_restarted_without_its_files_keeps_what_was_durable(
     await site.verdict()
 
 
-async def test_redis_without_the_meta_of_the_shard_keeps_what_was_durable(
-    site_of: SiteOf, hot: PrivateRedis, rng: random.Random
+@pytest.mark.parametrize("name", ["meta", "log"])
+async def test_redis_without_a_key_of_the_shard_keeps_what_was_durable(
+    site_of: SiteOf, hot: PrivateRedis, rng: random.Random, name: str
 ) -> None:
-    """Somebody deletes the key that the shard lives on: it is noticed, and the shard is opened again."""
+    """Somebody deletes a key that the shard lives on: it is noticed, and the shard is opened again."""
     site = site_of()
     site.is_hot_lost = True
 
@@ -119,7 +120,7 @@ async def test_redis_without_the_meta_of_the_shard_keeps_what_was_durable(
         for _ in range(2):
             await asyncio.sleep(rng.uniform(0.5, 1.5))
             async with site.trouble():
-                forget(hot, "meta")
+                forget(hot, name)
                 await asyncio.sleep(0.5)
         await asyncio.sleep(1)
 

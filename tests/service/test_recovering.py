@@ -68,6 +68,22 @@ async def test_recovering_from_a_lost_log_keeps_what_is_committed(each_store: St
         assert await gateway.violations() == []
 
 
+async def test_recovering_from_a_lost_log_without_a_tail_loses_nothing(each_store: Stores) -> None:
+    """All was committed when the log was deleted: meta and row agree, and still nobody could write behind it."""
+    async with running(each_store, is_flushing=False) as gateway:
+        await gateway.put("tee", 10)
+        held = await gateway.reserve(("tee", 1))
+        await gateway.flush()
+        await gateway.redis("DEL", gateway.shard.keys.log)
+        await find_closed(gateway)
+        assert await gateway.keep() == 1
+        assert gateway.shard.epoch == 2
+        assert await states(gateway, held) == ["held"]
+        await gateway.reserve(("tee", 2))
+        await gateway.flush()
+        assert await gateway.violations() == []
+
+
 async def test_recovering_from_a_lost_log_is_not_put_off_by_quiet_traffic(idle: Gateway) -> None:
     """A log that vanished with commits awaited is noticed by the flusher, not only by the next writer."""
     _, tail = await with_tail(idle)
