@@ -75,9 +75,7 @@ class Job:
 
     def retry_seconds(self) -> float:
         """The pause after the failures so far: half of the doubled time for sure, half by chance."""
-        # The exponent is bounded because 2.0 ** 1024 overflows after a night of failures.
-        doubled = RETRY_SECONDS_MIN * 2.0 ** min(max(self.failures - 1, 0), 30)
-        return min(self.retry_seconds_max, doubled) * (0.5 + 0.5 * self._jitter())
+        return doubled_seconds(self.failures, RETRY_SECONDS_MIN, self.retry_seconds_max) * (0.5 + 0.5 * self._jitter())
 
     async def _attempt(self) -> int | None:
         """What the step did, or None if it failed."""
@@ -111,6 +109,12 @@ def _is_cancelled() -> bool:
     """Somebody cancelled this task; not merely a future that it awaited, say by the end of a connection."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def doubled_seconds(failures: int, seconds_min: float, seconds_max: float) -> float:
+    """The pause after so many failures in a row: the least after the first, twice as long after each other one, up to the most."""
+    # The exponent is bounded because 2.0 ** 1024 overflows after a night of failures.
+    return min(seconds_max, seconds_min * 2.0 ** min(max(failures - 1, 0), 30))
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

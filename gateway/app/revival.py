@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.loop import Job
+from gateway.loop import Job, doubled_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Revival:
         self._clock = clock
         self._jitter = jitter
         self._started_s = clock()
-        self._pause_s = 0.0
+        self._short_lives = 0
         self._due_s: float | None = None
 
     async def step(self) -> int:
@@ -87,10 +87,10 @@ class Revival:
     def _next_pause_s(self, lived_s: float) -> float:
         """Half of the pause for sure, half by chance."""
         if lived_s >= STEADY_S:
-            self._pause_s = 0.0
+            self._short_lives = 0
             return 0.0
-        self._pause_s = min(max(self._pause_s * 2, PAUSE_S_MIN), PAUSE_S_MAX)
-        return self._pause_s * (0.5 + 0.5 * self._jitter())
+        self._short_lives += 1
+        return doubled_seconds(self._short_lives, PAUSE_S_MIN, PAUSE_S_MAX) * (0.5 + 0.5 * self._jitter())
 
 
 @asynccontextmanager

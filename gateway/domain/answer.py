@@ -10,6 +10,9 @@ from gateway.domain.packed import PackedReservation
 from gateway.domain.reservation import Reservation
 from gateway.domain.stock import Level, Sku
 
+#: A reservation as an answer carries it: with every field, or as the scripts told it.
+Told = Reservation | PackedReservation
+
 
 @dataclass(slots=True)
 class Shortage:
@@ -30,7 +33,7 @@ class Shortage:
 class ReservationAnswer:
     """A reservation, and whether its last change is committed in the durable store."""
 
-    told: Reservation | PackedReservation
+    told: Told
     durable: bool
     replayed: bool = False
     reacquired: bool = False

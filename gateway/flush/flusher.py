@@ -26,9 +26,8 @@ log = structlog.get_logger(__name__)
 
 SETTLE_NAMES_MAX = 500  # names one settle call looks at; keeps the script below a millisecond
 ENTRIES_MAX = 100  # entries read by one call of Redis; each may carry as many events
-REST_FACTOR = (
-    19  # while nobody waits and all is young, the flusher takes a twentieth of the time, and requests the rest
-)
+# While nobody waits and all is young, the flusher takes a twentieth of the time, and requests the rest.
+REST_FACTOR = 19
 REST_FACTOR_LATE = 5  # from half of the age on that an event may have; beyond the whole it does not rest
 
 
@@ -142,8 +141,7 @@ class Flusher:
         row = await self._ledger.read_shard(self._shard.number)
         if row.epoch != self._epoch or row.checkpoint <= self._checkpoint:
             return False
-        self._digest, self._checkpoint = row.digest, row.checkpoint
-        self._watermark.rise(row.checkpoint)
+        self._go_on_after(row.checkpoint, row.digest)
         return True
 
     async def _read(self) -> list[Entry]:
@@ -174,13 +172,16 @@ class Flusher:
             raise Fenced(f"the shard is {row.state} under epoch {row.epoch}, this gateway has {self._epoch}")
         if (row.checkpoint, row.digest) == (batch.last_seq, batch.digest):
             return True
-        self._digest, self._checkpoint = row.digest, row.checkpoint
-        self._watermark.rise(row.checkpoint)
+        self._go_on_after(row.checkpoint, row.digest)
         return False
 
+    def _go_on_after(self, seq: int, digest: str) -> None:
+        """All up to this seq is committed, whoever did it: who waited for it is told, and the next turn reads on behind it."""
+        self._digest, self._checkpoint = digest, seq
+        self._watermark.rise(seq)
+
     async def _after_commit(self, batch: Batch) -> None:
-        self._digest, self._checkpoint = batch.digest, batch.last_seq
-        self._watermark.rise(batch.last_seq)
+        self._go_on_after(batch.last_seq, batch.digest)
         for event in batch.events:
             outcome = OUTCOME_OF_TYPE.get(event.type)
             if outcome is not None:

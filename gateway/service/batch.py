@@ -182,8 +182,8 @@ class BatchRun:
             if not isinstance(result, ReservationAnswer | LevelAnswer) or self._ack(operation) == "memory":
                 continue
             if not self._books.watermark.covers(*_position(result)):
-                id = result.told.id if isinstance(result, ReservationAnswer) else None
-                operation.result = durability_unknown("the commit was not seen in time", id)
+                told = result.told if isinstance(result, ReservationAnswer) else None
+                operation.result = durability_unknown("the commit was not seen in time", told)
 
     def _ack(self, operation: _Operation) -> Ack:
         name = "stock" if operation.name == "adjust" else operation.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.domain.answer import Told
 from gateway.domain.command import Ack, Call
 from gateway.domain.errors import DurabilityUnknown, GatewayError, Overloaded, ReservationLost, ReservationNotFound
 from gateway.domain.identifier import ReservationId, parse_reservation_id
@@ -87,7 +88,7 @@ class Books:
             raise Overloaded("the request waited longer than its Request-Deadline-Ms")
         return left_ms
 
-    async def settle(self, epoch: int, seq: int, ack: Ack, id: ReservationId | None = None) -> bool:
+    async def settle(self, epoch: int, seq: int, ack: Ack, told: Told | None = None) -> bool:
         """Whether the change at (epoch, seq) is committed; with `ack` durable only True is returned.
 
         Raises DurabilityUnknown when the commit was not seen in time.
@@ -100,7 +101,7 @@ class Books:
         try:
             await self.watermark.reached(epoch, seq, self._ack_timeout_ms)
         except (NotReached, TooManyWaiting) as problem:
-            raise durability_unknown(str(problem), id) from problem
+            raise durability_unknown(str(problem), told) from problem
         return True
 
     def missing(self, id: ReservationId) -> GatewayError:
@@ -111,10 +112,10 @@ class Books:
         return ReservationNotFound(f"there is no reservation {id}")
 
 
-def durability_unknown(why: str, id: ReservationId | None) -> DurabilityUnknown:
+def durability_unknown(why: str, told: Told | None) -> DurabilityUnknown:
     """The change is applied, its commit was not seen; with the id of the reservation it concerns."""
     detail = f"{why}; the change is applied and will be persisted, or is lost with Redis"
-    return DurabilityUnknown(detail) if id is None else DurabilityUnknown(detail, id=str(id))
+    return DurabilityUnknown(detail) if told is None else DurabilityUnknown(detail, id=told.public_id)
 
 
 def known_id(text: str) -> ReservationId:

@@ -112,8 +112,8 @@ class ReservationService:
         return await self._settled(changed, call.ack or self._acks[name])
 
     async def _settled(self, answer: ReservationAnswer, ack: Ack) -> ReservationAnswer:
-        reservation = answer.told
-        answer.durable = await self._books.settle(reservation.epoch, reservation.seq, ack, reservation.id)
+        told = answer.told
+        answer.durable = await self._books.settle(told.epoch, told.seq, ack, told)
         return answer
 
     def reserve_text(self, command: Reserve, call: Call, random_part: str, *, has_asked: bool) -> str:

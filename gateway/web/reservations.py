@@ -41,8 +41,11 @@ async def reserve(site: Site, exchange: Exchange) -> Answer:
 def _quick_hold(raw: bytes, key: str | None, policy: Policy, exchange: Exchange) -> tuple[Reserve, Call] | None:
     """The hold of a request in which nothing is wrong, else None, and nothing was said about it. Raises Forbidden."""
     body = quick_reserve(raw)
-    tier = None if body is None else policy.tiers.get(body.tier)
-    if body is None or tier is None or (body.ttl_seconds is not None and body.ttl_seconds > tier.ttl_seconds_max):
+    if body is None:
+        return None
+    faults: list[FieldError] = []
+    judge_hold({"tier": body.tier, "ttl_seconds": body.ttl_seconds}, policy, faults, default_tier=None)
+    if faults:
         return None
     call = exchange.call({"shop": body.shop})
     if exchange.errors:

@@ -94,5 +94,5 @@ local function shortage(sku, location, levels, quantity, taken, own)
   elseif safety > 0 and with_safety >= quantity then
     reason = 'reserved_for_safety'
   end
-  return format('%s\t%s\t%d\t%d\t%s\t%s', plain_sku(sku.name), location, quantity, own and taken or free, reason, next_release_at)
+  return format('%s\t%s\t%d\t%d\t%s\t%s', sku.plain, location, quantity, own and taken or free, reason, next_release_at)
 end

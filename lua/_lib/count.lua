@@ -141,7 +141,7 @@ local function apply_pause(operation)
   local type = operation.is_paused and 'stock.paused' or 'stock.resumed'
   local event = begin(type, operation.shop, operation.actor, '', operation.reason, '')
   sku.is_paused, sku.reason = operation.is_paused, operation.is_paused and operation.reason or ''
-  sku.epoch, sku.seq, sku.is_head_dirty, sku.is_dirty = EPOCH, format('%d', seq), true, true
+  sku.epoch, sku.seq, sku.is_head_dirty, sku.is_dirty = EPOCH, seq_text, true, true
   event[#event + 1] = format('K\t%s\t%d\t%s', operation.sku, sku.is_paused and 1 or 0, sku.reason)
   return { 'APPLIED', tell_sku(sku) }
 end

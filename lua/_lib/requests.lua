@@ -18,7 +18,7 @@ end
 
 -- Claims the key for the effect told by this event.
 local function claim(event, name, operation, fingerprint, target)
-  local record = { name = name, fingerprint = fingerprint, operation = operation, target = target, epoch = EPOCH, seq = format('%d', seq) }
+  local record = { name = name, fingerprint = fingerprint, operation = operation, target = target, epoch = EPOCH, seq = seq_text }
   requests[name] = record
   request_order[#request_order + 1] = record
   event[#event + 1] = concat({ 'Q', name, operation, fingerprint, target }, '\t')

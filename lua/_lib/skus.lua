@@ -58,10 +58,6 @@ local function sku_of(name)
   return sku
 end
 
-local function plain_sku(name)
-  return string.match(name, '^[^/]*/(.*)$')
-end
-
 local function available(level)
   return level.on_hand - level.held - level.committed - level.deducted - level.safety - level.taken
 end

@@ -16,7 +16,7 @@ local function commit()
   for i = 1, #events do events[i] = concat(events[i], '\n') end
   local payload = #events == 1 and events[1] or concat(events, '\n')
   local link = chained(digest, payload)
-  local id = redis.pcall('XADD', LOG, 'NOMKSTREAM', format('%d-0', seq), 'e', payload, 'd', link)
+  local id = redis.pcall('XADD', LOG, 'NOMKSTREAM', seq_text .. '-0', 'e', payload, 'd', link)
   if not id then return reply('CLOSED') end -- the log is gone: nothing was written
   if type(id) == 'table' and id.err then
     if string.find(tostring(id.err), 'ID specified', 1, true) then -- fakeredis hands out an object where servers hand out text
@@ -27,7 +27,7 @@ local function commit()
   end
   local is_written, problem = pcall(write_all)
   if is_written then
-    is_written, problem = pcall(call, 'HSET', META, 'seq', format('%d', seq), 'digest', link, 'clock', now_text)
+    is_written, problem = pcall(call, 'HSET', META, 'seq', seq_text, 'digest', link, 'clock', now_text)
   end
   if is_written then return nil end
   redis.pcall('HSET', META, 'poison', type(problem) == 'table' and tostring(problem.err) or tostring(problem))

@@ -60,17 +60,23 @@ def put(gateway: Served, on_hand: int, sequence: int = 1) -> None:
     assert (status, level["durable"]) == (200, True)
 
 
+def buyers_at_work(gateway: Served) -> list[Buyer]:
+    """They hold units as fast as they are answered, and have some hundreds."""
+    buyers = [Buyer(gateway.port) for _ in range(BUYERS)]
+    for buyer in buyers:
+        buyer.start()
+    while sum(buyer.held for buyer in buyers) < 200:
+        assert all(buyer.is_alive() for buyer in buyers)
+        buyers[0].join(0.01)
+    return buyers
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_draining_under_load_loses_no_answer(stores: Stores, tmp_path: Path, number: signal.Signals) -> None:
     """With buyers at work the process ends with status 0 in time, and each hold it answered is in the durable store."""
     with served(stores, tmp_path) as gateway:
         put(gateway, 1_000_000)
-        buyers = [Buyer(gateway.port) for _ in range(BUYERS)]
-        for buyer in buyers:
-            buyer.start()
-        while sum(buyer.held for buyer in buyers) < 200:
-            assert all(buyer.is_alive() for buyer in buyers)
-            buyers[0].join(0.01)
+        buyers = buyers_at_work(gateway)
         gateway.end(number)
         for buyer in buyers:
             buyer.join()
@@ -158,12 +164,7 @@ def test_draining_after_a_kill_the_next_start_serves_what_was_answered(stores: S
     """After kill -9 in the middle of sales the next process serves each hold that was answered, from Redis and the log."""
     with served(stores, tmp_path) as gateway:
         put(gateway, 1_000_000)
-        buyers = [Buyer(gateway.port) for _ in range(BUYERS)]
-        for buyer in buyers:
-            buyer.start()
-        while sum(buyer.held for buyer in buyers) < 200:
-            assert all(buyer.is_alive() for buyer in buyers)
-            buyers[0].join(0.01)
+        buyers = buyers_at_work(gateway)
         gateway.process.kill()
         for buyer in buyers:
             buyer.join()

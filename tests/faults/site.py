@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 
@@ -30,6 +31,8 @@ SHOP: Final = "fault"
 #: Names a folder that gets the history and the logs of a run that failed.
 KEEP_VARIABLE: Final = "FAULT_KEEP"
 DONE_MIN: Final = 100
+
+T = TypeVar("T")
 
 
 class Site:
@@ -77,6 +80,20 @@ class Site:
             await asyncio.to_thread(gateway.start)
         async with self.traffic.flowing():
             yield
+
+    async def ordeal(
+        self, rng: random.Random, broken: Callable[[T], Awaitable[None]], over: Iterable[T], calm_s: tuple[float, float]
+    ) -> None:
+        """With traffic flowing, `broken` was awaited for each of `over`, after a random time of calm, and all was ready again.
+
+        `broken` breaks something and mends it.
+        """
+        async with self.running():
+            for each in over:
+                await asyncio.sleep(rng.uniform(*calm_s))
+                async with self.trouble():
+                    await broken(each)
+            await asyncio.sleep(1)
 
     def close(self) -> None:
         """No gateway runs any more."""

@@ -27,12 +27,10 @@ async def test_gateway_killed_at_random_moments_loses_nothing(site_of: SiteOf, r
     """kill -9, four times, and it comes back at once or after a moment: Redis has everything, so nothing is lost."""
     site = site_of()
 
-    async with site.running():
-        for _ in range(4):
-            await asyncio.sleep(rng.uniform(0.4, 2))
-            async with site.trouble():
-                await site.kill_gateway(0, rng.uniform(0, 0.5))
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        await site.kill_gateway(0, rng.uniform(0, 0.5))
+
+    await site.ordeal(rng, broken, range(4), (0.4, 2))
 
     await site.verdict()
 
@@ -51,12 +49,10 @@ async def test_two_gateways_killed_in_turn_lose_nothing(site_of: SiteOf, rng: ra
     """One is killed while the other goes on, and the other way round."""
     site = site_of(gateways=2)
 
-    async with site.running():
-        for at in (0, 1, 0):
-            await asyncio.sleep(rng.uniform(0.4, 1.5))
-            async with site.trouble():
-                await site.kill_gateway(at, rng.uniform(0, 1))
-        await asyncio.sleep(1)
+    async def broken(at: int) -> None:
+        await site.kill_gateway(at, rng.uniform(0, 1))
+
+    await site.ordeal(rng, broken, (0, 1, 0), (0.4, 1.5))
 
     await site.verdict()
 
@@ -65,15 +61,13 @@ async def test_gateway_frozen_for_seconds_does_no_harm_when_it_wakes(site_of: Si
     """SIGSTOP at a random moment, seconds later SIGCONT; a second gateway on the same stores works all the while."""
     site = site_of(gateways=2)
 
-    async with site.running():
-        for _ in range(2):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                site.gateways[0].signal(signal.SIGSTOP)
-                try:
-                    await asyncio.sleep(rng.uniform(2, 5))
-                finally:
-                    site.gateways[0].signal(signal.SIGCONT)
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        site.gateways[0].signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(rng.uniform(2, 5))
+        finally:
+            site.gateways[0].signal(signal.SIGCONT)
+
+    await site.ordeal(rng, broken, range(2), (0.5, 1.5))
 
     await site.verdict()

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from gateway.embedded import PrivateRedis
-from tests.durable.cutting_proxy import cutting_proxy
+from tests.durable.cutting_proxy import Cut, cutting_proxy
 from tests.faults.conftest import SiteOf
 from tests.faults.redis_process import empty, files, kill, restarted
 
@@ -25,24 +25,22 @@ async def test_gateway_frozen_across_an_epoch_does_no_harm(
     site = site_of(gateways=2)
     site.is_hot_lost = True
 
-    async with site.running():
-        for frozen in (0, 1):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                site.gateways[frozen].signal(signal.SIGSTOP)
-                try:
-                    await asyncio.sleep(rng.uniform(0, 0.3))
-                    if loss == "emptied":
-                        empty(hot)
-                    else:
-                        kill(hot)
-                        shutil.rmtree(files(hot))
-                        await restarted(hot)
-                    await asyncio.sleep(rng.uniform(1, 3))
-                finally:
-                    site.gateways[frozen].signal(signal.SIGCONT)
-                await asyncio.sleep(0.5)
-        await asyncio.sleep(1)
+    async def broken(frozen: int) -> None:
+        site.gateways[frozen].signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(rng.uniform(0, 0.3))
+            if loss == "emptied":
+                empty(hot)
+            else:
+                kill(hot)
+                shutil.rmtree(files(hot))
+                await restarted(hot)
+            await asyncio.sleep(rng.uniform(1, 3))
+        finally:
+            site.gateways[frozen].signal(signal.SIGCONT)
+        await asyncio.sleep(0.5)
+
+    await site.ordeal(rng, broken, (0, 1), (0.5, 1.5))
 
     await site.verdict()
 
@@ -54,14 +52,12 @@ async def test_gateway_killed_while_the_shard_is_opened_again_does_no_harm(
     site = site_of()
     site.is_hot_lost = True
 
-    async with site.running():
-        for _ in range(3):
-            await asyncio.sleep(rng.uniform(0.4, 1.2))
-            async with site.trouble():
-                empty(hot)
-                await asyncio.sleep(rng.uniform(0, 0.4))
-                await site.kill_gateway(0, 0)
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        empty(hot)
+        await asyncio.sleep(rng.uniform(0, 0.4))
+        await site.kill_gateway(0, 0)
+
+    await site.ordeal(rng, broken, range(3), (0.4, 1.2))
 
     await site.verdict()
 
@@ -74,17 +70,15 @@ async def test_redis_lost_while_commits_are_cut_off_keeps_what_was_durable(
         site = site_of(postgres_way=way)
         site.is_hot_lost = True
 
-        async with site.running():
-            for cut in ("before", "after"):
-                await asyncio.sleep(rng.uniform(0.4, 1.2))
-                async with site.trouble():
-                    proxy.cut = cut
-                    await asyncio.sleep(rng.uniform(0.1, 0.6))
-                    empty(hot)
-                    await asyncio.sleep(rng.uniform(0, 0.6))
-                    proxy.cut = "never"
-                    await asyncio.sleep(0.5)
-            await asyncio.sleep(1)
+        async def broken(cut: Cut) -> None:
+            proxy.cut = cut
+            await asyncio.sleep(rng.uniform(0.1, 0.6))
+            empty(hot)
+            await asyncio.sleep(rng.uniform(0, 0.6))
+            proxy.cut = "never"
+            await asyncio.sleep(0.5)
+
+        await site.ordeal(rng, broken, ("before", "after"), (0.4, 1.2))
 
         assert proxy.cuts > 0
         await site.verdict()

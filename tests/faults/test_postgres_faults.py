@@ -51,17 +51,15 @@ async def test_postgres_killed_loses_nothing_that_was_answered(
     async with cutting_proxy(stored.url) as (proxy, way):
         site = site_of(url=stored.url, postgres_way=way)
 
-        async with site.running():
-            for _ in range(2):
-                await asyncio.sleep(rng.uniform(0.5, 1.5))
-                async with site.trouble():
-                    assert stored.pid is not None
-                    os.kill(stored.pid, signal.SIGKILL)
-                    await asyncio.sleep(rng.uniform(0.3, 1.5))
-                    await restarted(stored)
-                    proxy.lead_to(stored.url)
-                    site.postgres_url = stored.url
-            await asyncio.sleep(1)
+        async def broken(_: int) -> None:
+            assert stored.pid is not None
+            os.kill(stored.pid, signal.SIGKILL)
+            await asyncio.sleep(rng.uniform(0.3, 1.5))
+            await restarted(stored)
+            proxy.lead_to(stored.url)
+            site.postgres_url = stored.url
+
+        await site.ordeal(rng, broken, range(2), (0.5, 1.5))
 
         await site.verdict()
 
@@ -74,14 +72,12 @@ async def test_commits_cut_off_happen_once_or_not(
     async with cutting_proxy(postgres_url) as (proxy, way):
         site = site_of(postgres_way=way)
 
-        async with site.running():
-            for _ in range(3):
-                await asyncio.sleep(rng.uniform(0.3, 1.0))
-                async with site.trouble():
-                    proxy.cut = cut
-                    await asyncio.sleep(rng.uniform(0.2, 1.0))
-                    proxy.cut = "never"
-            await asyncio.sleep(1)
+        async def broken(_: int) -> None:
+            proxy.cut = cut
+            await asyncio.sleep(rng.uniform(0.2, 1.0))
+            proxy.cut = "never"
+
+        await site.ordeal(rng, broken, range(3), (0.3, 1.0))
 
         assert proxy.cuts > 0
         await site.verdict()

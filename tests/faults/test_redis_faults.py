@@ -21,14 +21,12 @@ async def test_redis_killed_with_its_file_loses_nothing(site_of: SiteOf, hot: Pr
     """kill -9 at random moments, three times: the file has every change that was answered."""
     site = site_of()
 
-    async with site.running():
-        for _ in range(3):
-            await asyncio.sleep(rng.uniform(0.4, 1.5))
-            async with site.trouble():
-                kill(hot)
-                await asyncio.sleep(rng.uniform(0, 0.8))
-                await restarted(hot)
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        kill(hot)
+        await asyncio.sleep(rng.uniform(0, 0.8))
+        await restarted(hot)
+
+    await site.ordeal(rng, broken, range(3), (0.4, 1.5))
 
     await site.verdict()
 
@@ -42,49 +40,31 @@ async def test_redis_killed_with_a_file_of_each_second_tells_what_it_lost(
     with redis.Redis.from_url(hot.url) as client:
         client.config_set("appendfsync", "everysec")
 
-    async with site.running():
-        for _ in range(2):
-            await asyncio.sleep(rng.uniform(0.4, 1.5))
-            async with site.trouble():
-                kill(hot)
-                await restarted(hot)
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        kill(hot)
+        await restarted(hot)
+
+    await site.ordeal(rng, broken, range(2), (0.4, 1.5))
 
     await site.verdict()
 
 
+@pytest.mark.parametrize(("gateways", "times"), [(1, 3), (2, 2)])
 async def test_redis_emptied_under_load_keeps_what_was_durable(
-    site_of: SiteOf, hot: PrivateRedis, rng: random.Random
+    site_of: SiteOf, hot: PrivateRedis, rng: random.Random, gateways: int, times: int
 ) -> None:
-    """FLUSHALL at random moments: sales stay, holds that were not durable are told as lost, nothing is sold twice."""
-    site = site_of()
+    """FLUSHALL at random moments: sales stay, holds that were not durable are told as lost, nothing is sold twice.
+
+    Of two gateways one opens the shard again, the other joins in.
+    """
+    site = site_of(gateways=gateways)
     site.is_hot_lost = True
 
-    async with site.running():
-        for _ in range(3):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                empty(hot)
-                await asyncio.sleep(0.5)  # the keeper looks five times a second
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        empty(hot)
+        await asyncio.sleep(0.5)  # the keeper looks five times a second
 
-    await site.verdict()
-
-
-async def test_redis_emptied_under_two_gateways_keeps_what_was_durable(
-    site_of: SiteOf, hot: PrivateRedis, rng: random.Random
-) -> None:
-    """FLUSHALL while two gateways work: one of them opens the shard again, the other joins in."""
-    site = site_of(gateways=2)
-    site.is_hot_lost = True
-
-    async with site.running():
-        for _ in range(2):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                empty(hot)
-                await asyncio.sleep(0.5)
-        await asyncio.sleep(1)
+    await site.ordeal(rng, broken, range(times), (0.5, 1.5))
 
     await site.verdict()
 
@@ -96,14 +76,12 @@ async def test_redis_restarted_without_its_files_keeps_what_was_durable(
     site = site_of()
     site.is_hot_lost = True
 
-    async with site.running():
-        for _ in range(2):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                kill(hot)
-                shutil.rmtree(files(hot))
-                await restarted(hot)
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        kill(hot)
+        shutil.rmtree(files(hot))
+        await restarted(hot)
+
+    await site.ordeal(rng, broken, range(2), (0.5, 1.5))
 
     await site.verdict()
 
@@ -116,13 +94,11 @@ async def test_redis_without_a_key_of_the_shard_keeps_what_was_durable(
     site = site_of()
     site.is_hot_lost = True
 
-    async with site.running():
-        for _ in range(2):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                forget(hot, name)
-                await asyncio.sleep(0.5)
-        await asyncio.sleep(1)
+    async def broken(_: int) -> None:
+        forget(hot, name)
+        await asyncio.sleep(0.5)
+
+    await site.ordeal(rng, broken, range(2), (0.5, 1.5))
 
     await site.verdict()
 
@@ -134,14 +110,12 @@ async def test_redis_without_the_tail_of_its_file_keeps_what_was_durable(
     site = site_of()
     site.is_hot_lost = True
 
-    async with site.running():
-        for size in (rng.randint(1, 200), rng.randint(200, 20_000)):
-            await asyncio.sleep(rng.uniform(0.5, 1.5))
-            async with site.trouble():
-                kill(hot)
-                cut_tail(hot, size)
-                await restarted(hot)
-        await asyncio.sleep(1)
+    async def broken(size: int) -> None:
+        kill(hot)
+        cut_tail(hot, size)
+        await restarted(hot)
+
+    await site.ordeal(rng, broken, (rng.randint(1, 200), rng.randint(200, 20_000)), (0.5, 1.5))
 
     await site.verdict()
 

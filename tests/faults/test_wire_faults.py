@@ -23,14 +23,12 @@ async def test_answers_of_redis_lost_change_nothing_twice(
     async with lossy_wire(hot.url, short_path, rng) as (wire, way):
         site = site_of(redis_way=way)
 
-        async with site.running():
-            for _ in range(3):
-                await asyncio.sleep(rng.uniform(0.3, 0.8))
-                async with site.trouble():
-                    wire.lose(one_in)
-                    await asyncio.sleep(rng.uniform(0.5, 1.5))
-                    wire.lose(0)
-            await asyncio.sleep(1)
+        async def broken(_: int) -> None:
+            wire.lose(one_in)
+            await asyncio.sleep(rng.uniform(0.5, 1.5))
+            wire.lose(0)
+
+        await site.ordeal(rng, broken, range(3), (0.3, 0.8))
 
         assert wire.lost > 0
         await site.verdict()
@@ -44,14 +42,12 @@ async def test_two_gateways_one_of_which_loses_answers_keep_the_laws(
         site = site_of(gateways=2)
         site.gateways[0].settings["GATEWAY_REDIS_URL"] = way
 
-        async with site.running():
-            for _ in range(3):
-                await asyncio.sleep(rng.uniform(0.3, 0.8))
-                async with site.trouble():
-                    wire.lose(25)
-                    await asyncio.sleep(rng.uniform(0.5, 1.5))
-                    wire.lose(0)
-            await asyncio.sleep(1)
+        async def broken(_: int) -> None:
+            wire.lose(25)
+            await asyncio.sleep(rng.uniform(0.5, 1.5))
+            wire.lose(0)
+
+        await site.ordeal(rng, broken, range(3), (0.3, 0.8))
 
         assert wire.lost > 0
         await site.verdict()
