@@ -141,7 +141,7 @@ class Ledger(Protocol):
         """What a key did last, or None."""
 
     def live_reservations(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
-        """(random part, packed) of every held or confirmed reservation, oldest first, in pages of one snapshot.
+        """(random part, packed) of every held or confirmed reservation, in pages of one snapshot.
 
         `skus_with_holds` reads a snapshot of its own. The two agree as long as nobody can append in between: while
         the shard is `recovering` under the reader's epoch. A reader that stops early should close the iterator

@@ -12,20 +12,23 @@ from sqlalchemy import ColumnElement, Select, desc, select, text, tuple_, union_
 from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED
 from gateway.durable.database import Connection
 from gateway.durable.rows import ReservationQuery
-from gateway.durable.schema import LIVE, reservation_skus, reservations
+from gateway.durable.schema import ENDED, LIVE, reservation_skus, reservations
 from gateway.durable.statement import Statement, number, word
 
-_STATES: Final = (HELD, CONFIRMED, FULFILLED, RELEASED, EXPIRED)
+_LIVE_STATES: Final = (HELD, CONFIRMED)
+_STATES: Final = (*_LIVE_STATES, FULFILLED, RELEASED, EXPIRED)
 
 _READ: Final = Statement(select(reservations.c.packed).where(reservations.c.id == word("random_part")))
+_BY_STATE: Final = (reservations.c.shop, reservations.c.state, reservations.c.created_ms, reservations.c.id)
 _LIVE_PAGE: Final = Statement(
-    select(reservations.c.created_seq, reservations.c.id, reservations.c.state, reservations.c.packed)
+    select(*_BY_STATE, reservations.c.packed)
     .where(
         reservations.c.shard == number("of_shard"),
         text(LIVE),
-        tuple_(reservations.c.created_seq, reservations.c.id) > tuple_(number("after_seq"), word("after_id")),
+        tuple_(*_BY_STATE)
+        > tuple_(word("after_shop"), word("after_state"), number("after_created_ms"), word("after_id")),
     )
-    .order_by(reservations.c.created_seq, reservations.c.id)
+    .order_by(*_BY_STATE)
     .limit(number("page"))
 )
 
@@ -39,14 +42,23 @@ async def read_reservation(connection: Connection, random_part: str) -> str | No
 async def live_reservations(
     connection: Connection, shard: int, page: int
 ) -> AsyncGenerator[list[tuple[str, str, str]], None]:
-    """(random part, state, packed) of every held or confirmed reservation, oldest first, in pages; on a snapshot."""
-    after_seq, after_id = -1, ""
+    """(random part, state, packed) of every held or confirmed reservation, in pages; on a snapshot."""
+    last: Sequence[Any] = ("", "", -1, "")
     while True:
-        rows = await connection.fetch(_LIVE_PAGE, of_shard=shard, after_seq=after_seq, after_id=after_id, page=page)
+        shop, state, created_ms, random_part, *_ = last
+        rows = await connection.fetch(
+            _LIVE_PAGE,
+            of_shard=shard,
+            after_shop=shop,
+            after_state=state,
+            after_created_ms=created_ms,
+            after_id=random_part,
+            page=page,
+        )
         if not rows:
             return
-        yield [(random_part, state, packed) for _, random_part, state, packed in rows]
-        after_seq, after_id = rows[-1][0], rows[-1][1]
+        yield [(random_part, state, packed) for _, state, _, random_part, packed in rows]
+        last = rows[-1]
 
 
 async def search(connection: Connection, query: ReservationQuery) -> list[tuple[str, str]]:
@@ -106,13 +118,18 @@ def _states(state: str | None, has_index: bool) -> Sequence[Sequence[ColumnEleme
         # An expression has no index: SQLite would else take the one by state before that of a single customer.
         column = column.concat("")
     if state == HELD:
-        return [[column == HELD, deadline > number("now_ms")]]
+        return [[*_in_state(HELD, column), deadline > number("now_ms")]]
     if state == EXPIRED:
-        return [[column == EXPIRED], [column == HELD, deadline <= number("now_ms")]]
+        return [_in_state(EXPIRED, column), [*_in_state(HELD, column), deadline <= number("now_ms")]]
     if state is not None:
-        return [[column == state]]
-    # Without any other filter the index by state is the one in order, once per state.
-    return [[]] if has_index else [[column == one] for one in _STATES]
+        return [_in_state(state, column)]
+    # Without any other filter the indexes by state are the ones in order, once per state.
+    return [[]] if has_index else [_in_state(one, column) for one in _STATES]
+
+
+def _in_state(state: str, column: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    """The condition, and the one that its partial index was made with."""
+    return [column == state, text(LIVE if state in _LIVE_STATES else ENDED)]  # type: ignore[list-item]
 
 
 def _arm(wanted: Sequence[ColumnElement[bool]], by_sku: str, has_before: bool) -> Select[Any]:
