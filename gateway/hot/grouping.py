@@ -8,9 +8,9 @@ read.
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from gateway.domain.errors import GatewayError, HotStoreUnavailable
-from gateway.hot.connection import NotSent
 from gateway.hot.shard import Shard, Started
 
 #: Reserves in one call. More save little there, and nothing overlaps while they are gathered.
@@ -19,7 +19,25 @@ GROUP_MAX = 24
 
 #: What one operation answered: its status, then its fields.
 Result = list[str]
-Waiting = list[tuple[str, "asyncio.Future[Result]"]]
+
+
+class Receiver(Protocol):
+    """Who wants a result: a future, or whoever can do without one. None of the methods may raise."""
+
+    def done(self) -> bool:
+        """Whether a result would come too late."""
+        ...
+
+    def set_result(self, result: Result, /) -> None:
+        """The result has come."""
+        ...
+
+    def set_exception(self, problem: GatewayError, /) -> None:
+        """There is none; the problem is this receiver's own."""
+        ...
+
+
+Waiting = list[tuple[str, Receiver]]
 
 
 class Grouping:
@@ -34,13 +52,17 @@ class Grouping:
     def reserve(self, text: str) -> asyncio.Future[Result]:
         """The result of one reserve, as its own call would give it. The future raises what `Shard.run` raises."""
         future: asyncio.Future[Result] = self._loop.create_future()
+        self.add(text, future)
+        return future
+
+    def add(self, text: str, receiver: Receiver) -> None:
+        """As `reserve`; the receiver gets the result or the exception, once, and not before this returns."""
         gathered = self._gathered
-        gathered.append((text, future))
+        gathered.append((text, receiver))
         if len(gathered) == 1:
             self._loop.call_soon(self._leave)
         elif len(gathered) == GROUP_MAX:
             self._leave()
-        return future
 
     def _leave(self) -> None:
         group, self._gathered = self._gathered, []
@@ -51,8 +73,8 @@ class Grouping:
         try:
             started = self._shard.start("group", (), texts)
             self._shard.link.flush()
-        except (NotSent, GatewayError):
-            pass  # `run` meets the same and knows what to do
+        except Exception:  # noqa: BLE001  # whatever it is, `run` meets it again and tells everybody in the group
+            started = None
         task = self._loop.create_task(self._finish(group, texts, started))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -60,14 +82,14 @@ class Grouping:
     async def _finish(self, group: Waiting, texts: tuple[str, ...], started: Started | None) -> None:
         try:
             answer = await self._shard.run("group", (), texts, started=started)
-            for (_, future), result in zip(group, answer.nested(), strict=True):
-                if not future.done():
-                    future.set_result(result)
+            for (_, receiver), result in zip(group, answer.nested(), strict=True):
+                if not receiver.done():
+                    receiver.set_result(result)
         except GatewayError as problem:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(type(problem)(problem.detail, outcome=problem.outcome))
+            for _, receiver in group:
+                if not receiver.done():
+                    receiver.set_exception(type(problem)(problem.detail, outcome=problem.outcome))
         finally:
-            for _, future in group:  # whatever else went wrong, nobody is left waiting
-                if not future.done():
-                    future.set_exception(HotStoreUnavailable("the call broke off", outcome="unknown"))
+            for _, receiver in group:  # whatever else went wrong, nobody is left waiting
+                if not receiver.done():
+                    receiver.set_exception(HotStoreUnavailable("the call broke off", outcome="unknown"))

@@ -11,7 +11,7 @@ from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
 from gateway.flush.watermark import NotReached, TooManyWaiting, Watermark
-from gateway.hot.grouping import Grouping
+from gateway.hot.grouping import Grouping, Receiver
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
 
@@ -71,6 +71,10 @@ class Books:
             await self._mend(result[0], result[1:])
         raise Overloaded("more was due than one request may take back")
 
+    def begin_reserve(self, text: str, receiver: Receiver) -> None:
+        """As `reserve`, but once: the receiver also gets what was UNJUDGED, and then nothing happened."""
+        self._grouping.add(text, receiver)
+
     async def _mend(self, status: str, names: list[str]) -> None:
         """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
         if status == "NOT_LOADED":
@@ -93,9 +97,8 @@ class Books:
 
         Raises DurabilityUnknown when the commit was not seen in time.
         """
-        if self.watermark.covers(epoch, seq):
+        if self.is_settled(epoch, seq, is_awaited=ack == "durable"):
             return True
-        self._wake_flusher(ack == "durable")
         if ack == "memory":
             return False
         try:
@@ -103,6 +106,13 @@ class Books:
         except (NotReached, TooManyWaiting) as problem:
             raise durability_unknown(str(problem), told) from problem
         return True
+
+    def is_settled(self, epoch: int, seq: int, *, is_awaited: bool = False) -> bool:
+        """Whether the change at (epoch, seq) is committed by now; if not, the flusher knows that there is work."""
+        if self.watermark.covers(epoch, seq):
+            return True
+        self._wake_flusher(is_awaited)
+        return False
 
     def missing(self, id: ReservationId) -> GatewayError:
         """Why there is no reservation of this id: it was never made, or it was lost with Redis."""

@@ -5,7 +5,7 @@ Every method raises a `GatewayError` instead of answering when the answer is not
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from gateway.domain.answer import (
@@ -31,6 +31,11 @@ from gateway.domain.command import (
     Release,
     Reserve,
 )
+from gateway.domain.errors import GatewayError
+
+#: Told how a command ended that nobody awaits: by its answer, by what it was refused with, or None when nothing happened and
+#: it is to be asked for in the long way. It may not raise.
+Ended = Callable[[ReservationAnswer | GatewayError | None], None]
 
 
 class Reservations(Protocol):
@@ -38,6 +43,10 @@ class Reservations(Protocol):
 
     async def reserve(self, command: Reserve, call: Call) -> ReservationAnswer:
         """The lines are held until the deadline, or the command's key held them before."""
+        ...
+
+    def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
+        """As `reserve`, without a task: True, and `ended` is told later; or False, and nothing was done."""
         ...
 
     async def read(self, reservation_id: str, call: Call) -> ReservationAnswer:

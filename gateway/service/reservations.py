@@ -15,15 +15,16 @@ from gateway.domain.command import (
     Release,
     Reserve,
 )
-from gateway.domain.errors import InvalidRequest, ReservationNotFound
+from gateway.domain.errors import Corrupt, GatewayError, InvalidRequest, ReservationNotFound
 from gateway.domain.identifier import Position, ReservationId, mint_random_part, request_record
 from gateway.domain.reservation import EXPIRED, HELD, Reservation, parse_reservation
 from gateway.durable.ledger import ReservationQuery
 from gateway.hot import operations
 from gateway.service import verdict
 from gateway.service.batch import BatchRun
-from gateway.service.books import Absent, Books, known_id
+from gateway.service.books import UNJUDGED, Absent, Books, known_id
 from gateway.service.cursor import pack_cursor, unpack_cursor
+from gateway.service.port import Ended
 
 GROUPED_LINES_MAX = 20  # lines of a reserve that may travel with others
 
@@ -52,6 +53,21 @@ class ReservationService:
             result = await self._reserve(text, random_part, command, call)
         answer = verdict.reserved(result[0], result[1:], books.shard.number)
         return await self._settled(answer, call.ack or self._acks["reserve"])
+
+    def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
+        """Whether the command is on its way without a task of its own; `ended` is told its outcome, later and once.
+
+        Not on its way is one that must be committed, has a time of its own, or many lines: `reserve` is for those.
+        """
+        if (
+            call.deadline_ms
+            or len(command.lines) > GROUPED_LINES_MAX
+            or (call.ack or self._acks["reserve"]) != "memory"
+        ):
+            return False
+        text = self.reserve_text(command, call, mint_random_part(), has_asked=False)
+        self._books.begin_reserve(text, _Begun(self._books, ended))
+        return True
 
     def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Awaitable[list[str]]:
         """A small reserve travels with others of its moment; one with many lines or a time of its own travels alone."""
@@ -184,6 +200,39 @@ class ReservationService:
         `shops` names the shop of each command; without it all concern the call's.
         """
         return await BatchRun(self, self._books, self._acks, call).run(commands, shops)
+
+
+class _Begun:
+    """Takes the result of a reserve that nobody awaits, and tells its outcome; see `Receiver`."""
+
+    __slots__ = ("_books", "_ended", "_is_done")
+
+    def __init__(self, books: Books, ended: Ended) -> None:
+        self._books = books
+        self._ended = ended
+        self._is_done = False
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, result: list[str]) -> None:
+        self._is_done = True
+        self._ended(None if result[0] in UNJUDGED else self._outcome(result))
+
+    def _outcome(self, result: list[str]) -> ReservationAnswer | GatewayError:
+        books = self._books
+        try:
+            answer = verdict.reserved(result[0], result[1:], books.shard.number)
+        except GatewayError as refusal:
+            return refusal
+        except (ValueError, IndexError) as unreadable:
+            return Corrupt(f"what Redis answered cannot be read: {unreadable}")
+        answer.durable = books.is_settled(answer.told.epoch, answer.told.seq)
+        return answer
+
+    def set_exception(self, problem: GatewayError) -> None:
+        self._is_done = True
+        self._ended(problem)
 
 
 def as_of(reservation: Reservation, now_ms: int) -> Reservation:

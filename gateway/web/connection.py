@@ -53,9 +53,9 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes go to the parser; a head that has begun gets its time and its bound."""
-        super().data_received(data)
         if self._head_bytes + len(data) > self._limits.header_bytes_max:
             self.is_head_long = True
+        super().data_received(data)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             # The handler still waits for a request although bytes came: they are the beginning of a head.

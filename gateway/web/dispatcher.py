@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Final
 
@@ -56,14 +56,31 @@ class Dispatcher:
         self._find = Router(table).find
         self._metrics = {id(route): RouteMetrics(route.path, route.method) for route in table}
         self._unmatched = RouteMetrics("unmatched", "any")
+        self._begins = {(route.method, route.path): route for route in table if route.begin is not None}
         self.next_request_id = RequestIds()
+
+    def begin(self, request: web.BaseRequest, ended: Callable[[Answer | None], None]) -> bool:
+        """Whether the request is under way without a task: `ended` is then told its answer, later and once.
+
+        False, or `ended(None)`, and nothing was done: `__call__` is to be asked, which also says what is wrong with it.
+        """
+        route = self._begins.get((request.method, request.raw_path))
+        if route is None or route.begin is None:
+            return False
+        site, begun = self._site, _Begun(self, route, request, ended)
+        try:
+            exchange = Exchange(request, begun.request_id, begun.started_s, route, (), self._admit(route, request))
+            is_begun = route.begin(site, exchange, begun.end)
+        except GatewayError:
+            return False
+        site.requests_in_flight += is_begun
+        return is_begun
 
     async def __call__(self, request: web.BaseRequest) -> Answer:
         """The answer, whatever happens; only the cancellation of this very task passes through."""
         started_s = time.monotonic()
         site = self._site
-        given = request.headers.get(REQUEST_ID)
-        request_id = given if given is not None and is_request_id(given) else self.next_request_id()
+        request_id = self._id_of(request)
         _request_id.set(request_id)
         metrics = self._unmatched
         site.requests_in_flight += 1
@@ -87,18 +104,26 @@ class Dispatcher:
             if task is not None and task.cancelling():
                 # The connection is being closed. Otherwise something below was cancelled, and this request wants its answer.
                 raise
-            # The last line of defence: a fault of ours is told without its inner life, which goes to the log.
             log.exception("handler_failed", method=request.method)
-            problem = GatewayError("The gateway failed; its log has more under this request id", outcome="unknown")
-            answer = site.problems.answer(problem, request_id)
+            answer = site.problems.answer(_fault_of_ours(), request_id)
         finally:
             site.requests_in_flight -= 1
+        self._complete(answer, request_id, metrics, started_s)
+        return answer
+
+    def _id_of(self, request: web.BaseRequest) -> str:
+        """The request's own id, where it brought a proper one."""
+        given = request.headers.get(REQUEST_ID)
+        return given if given is not None and is_request_id(given) else self.next_request_id()
+
+    def _complete(self, answer: Answer, request_id: str, metrics: RouteMetrics, started_s: float) -> None:
+        """What all answers have in common; it is counted."""
+        site = self._site
         answer.request_id = request_id
         answer.write_timeout_ms = site.limits.write_timeout_ms
         if site.is_draining or answer.is_cut:
             answer.force_close()
         metrics.answered(answer.status, time.monotonic() - started_s)
-        return answer
 
     def _admit(self, route: Route, request: web.BaseRequest) -> Principal:
         """Who is asking, and may.
@@ -118,6 +143,46 @@ class Dispatcher:
         if site.requests_in_flight > site.limits.requests_max:
             raise Overloaded
         return principal
+
+
+class _Begun:
+    """A request that is answered without a task."""
+
+    __slots__ = ("_dispatcher", "_ended", "_metrics", "request_id", "started_s")
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        route: Route,
+        request: web.BaseRequest,
+        ended: Callable[[Answer | None], None],
+    ) -> None:
+        self.started_s = time.monotonic()
+        self.request_id = dispatcher._id_of(request)
+        self._dispatcher = dispatcher
+        self._metrics = dispatcher._metrics[id(route)]
+        self._ended = ended
+
+    def end(self, outcome: Callable[[], Answer] | GatewayError | None) -> None:
+        """The outcome is told as an answer."""
+        dispatcher = self._dispatcher
+        dispatcher._site.requests_in_flight -= 1
+        if outcome is None:
+            self._ended(None)
+            return
+        problems = dispatcher._site.problems
+        try:
+            answer = problems.answer(outcome, self.request_id) if isinstance(outcome, GatewayError) else outcome()
+        except Exception:
+            log.exception("handler_failed", request_id=self.request_id)
+            answer = problems.answer(_fault_of_ours(), self.request_id)
+        dispatcher._complete(answer, self.request_id, self._metrics, self.started_s)
+        self._ended(answer)
+
+
+def _fault_of_ours() -> GatewayError:
+    """The last line of defence: what went wrong is told without its inner life, which goes to the log."""
+    return GatewayError("The gateway failed; its log has more under this request id", outcome="unknown")
 
 
 def _refuse_long_head(request: web.BaseRequest, bytes_max: int) -> None:

@@ -45,9 +45,8 @@ async def read_json(exchange: Exchange, limits: HttpLimits, *, is_optional: bool
         BodyTooLarge, UnsupportedMediaType, MalformedJson, RequestTimeout: in this order, the first that applies.
     """
     request = exchange.request
-    content = request.content
     # Almost every body has arrived together with its head: nothing to wait for, no timer to set.
-    raw = at_hand(content)
+    raw = at_hand(request.content)
     if raw is None:
         raw = await _read_slowly(exchange, limits)
     elif len(raw) > limits.body_bytes_max:
@@ -64,6 +63,16 @@ async def read_json(exchange: Exchange, limits: HttpLimits, *, is_optional: bool
     if is_optional:
         return b"{}"
     raise MalformedJson("The body is empty")
+
+
+def json_at_hand(exchange: Exchange, limits: HttpLimits) -> bytes | None:
+    """The bytes of a body with which nothing is wrong and which has arrived already; None says nothing about it."""
+    request = exchange.request
+    raw = at_hand(request.content)
+    headers = request.headers
+    if not raw or len(raw) > limits.body_bytes_max or headers.get(CONTENT_TYPE) != JSON or CONTENT_ENCODING in headers:
+        return None
+    return raw
 
 
 def form_of(exchange: Exchange, raw: bytes, model: type[M]) -> tuple[dict[str, Any], M | None]:

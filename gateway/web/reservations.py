@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import orjson
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Call, Confirm, Extend, Fulfil, Release, Reserve, Wish
-from gateway.domain.errors import FieldError
+from gateway.domain.errors import FieldError, GatewayError
 from gateway.domain.identifier import fingerprint
 from gateway.domain.policy import Policy
 from gateway.domain.reservation import LEGAL_MOVES
@@ -17,8 +18,9 @@ from gateway.web.bodies import ConfirmBody, ExtendBody, FulfilBody, ReleaseBody,
 from gateway.web.exchange import Exchange
 from gateway.web.fields import PATTERN_WORDS, TEXT_PATTERN, is_cursor, is_text
 from gateway.web.quick import QuickReserve, quick_reserve
-from gateway.web.reading import form_of, read_form, read_json
+from gateway.web.reading import form_of, json_at_hand, read_form, read_json
 from gateway.web.rendering import reservation_answer, reservation_page, to_json
+from gateway.web.route import Ended
 from gateway.web.site import Site
 from gateway.web.wire import Answer
 
@@ -32,7 +34,26 @@ async def reserve(site: Site, exchange: Exchange) -> Answer:
     raw = await read_json(exchange, site.limits)
     key = exchange.idempotency_key()
     command, call = _quick_hold(raw, key, site.policy(), exchange) or _judged_hold(raw, key, site.policy(), exchange)
-    answer = await site.services.reservations.reserve(command, call)
+    return _held(command, await site.services.reservations.reserve(command, call))
+
+
+def begin_reserve(site: Site, exchange: Exchange, ended: Ended) -> bool:
+    """The same for a request in which nothing is wrong, without a task; see `Route.begin`."""
+    raw = json_at_hand(exchange, site.limits)
+    if raw is None:
+        return False
+    hold = _quick_hold(raw, exchange.idempotency_key(), site.policy(), exchange)
+    if hold is None:
+        return False
+    command, call = hold
+
+    def held(outcome: ReservationAnswer | GatewayError | None) -> None:
+        ended(partial(_held, command, outcome) if isinstance(outcome, ReservationAnswer) else outcome)
+
+    return site.services.reservations.begin_reserve(command, call, held)
+
+
+def _held(command: Reserve, answer: ReservationAnswer) -> Answer:
     text = reservation_answer(answer, has_shortages=command.allow_partial and not answer.replayed)
     headers = f"Location: /v1/reservations/{answer.told.public_id}\r\n".encode()
     return Answer(201, text, headers=headers + REPLAYED if answer.replayed else headers)

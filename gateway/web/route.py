@@ -13,6 +13,9 @@ from gateway.web.site import Site
 from gateway.web.wire import Answer
 
 Handler = Callable[[Site, Exchange], Awaitable[Answer]]
+#: Told what makes the answer, the refusal, or None when nothing was done and the handler is to be asked.
+Ended = Callable[[Callable[[], Answer] | GatewayError | None], None]
+Begin = Callable[[Site, Exchange, Ended], bool]
 #: What an answer holds: a model of JSON, or a media type.
 Content = type[BaseModel] | str
 #: A parameter's name, its JSON schema, what it means, and whether it must be there.
@@ -37,6 +40,9 @@ class Route:
     query: tuple[Parameter, ...] | None = None
     headers: tuple[Parameter, ...] = ()
     errors: tuple[type[GatewayError], ...] = ()
+    #: The handler's short way for the ordinary request: it returns at once, True when it will tell how it ended, once and
+    #: later; False when nothing was done. Only for paths without parameters.
+    begin: Begin | None = None
     query_names: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

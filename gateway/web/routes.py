@@ -34,7 +34,7 @@ LEVEL = (*WRITTEN, e.SkuNotFound, e.VersionConflict)
 ROUTES: Final = (
     Route("POST", "/v1/reservations", reservations.reserve, "reserve", "Hold units until a deadline",
           {201: shapes.Reservation}, RESERVE, bodies.ReserveBody, query=WRITES, headers=(KEY, DEADLINE),
-          errors=(*WRITTEN, e.OutOfStock, e.UnknownSku, e.IdempotencyKeyReused)),
+          errors=(*WRITTEN, e.OutOfStock, e.UnknownSku, e.IdempotencyKeyReused), begin=reservations.begin_reserve),
     Route("GET", "/v1/reservations", reservations.search, "searchReservations", "Find reservations",
           {200: shapes.ReservationPage}, RESERVE, query=SEARCH, headers=(DEADLINE,), errors=BELOW),
     Route("GET", "/v1/reservations/{id}", reservations.read, "readReservation", "Read a reservation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.web.connection import Connection
 from gateway.web.direct import DirectConnection, is_known
+from gateway.web.dispatcher import Dispatcher
 from gateway.web.limits import HttpLimits
 from gateway.web.problems import Problems
 
@@ -21,13 +22,15 @@ class Server(web.Server):
 
     def __init__(
         self,
-        dispatch: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        dispatch: Dispatcher,
         limits: HttpLimits,
         problems: Problems,
         next_request_id: Callable[[], str],
     ) -> None:
         """Needs a running loop."""
         super().__init__(dispatch)
+        #: The short way of a request; see `Dispatcher.begin`.
+        self.begin = dispatch.begin
         self._own = (limits, problems, next_request_id)
         self._connection: type[Connection] = DirectConnection
         if not is_known():

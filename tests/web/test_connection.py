@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from gateway.web import server
 from gateway.web.connection import Connection
 from gateway.web.direct import DirectConnection, is_known
+from gateway.web.problems import Problems
 from tests.web.conftest import LIMITS, Gateway
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -334,7 +336,7 @@ async def test_unknown_aiohttp_is_served_by_its_own_loop(monkeypatch: pytest.Mon
     monkeypatch.setattr(server, "is_known", lambda: False)
 
     with structlog.testing.capture_logs() as lines:
-        made = server.Server(None, LIMITS, None, lambda: "r")  # type: ignore[arg-type]
+        made = server.Server(Mock(), LIMITS, Problems(), lambda: "r")
 
     assert type(made()) is Connection
     assert [line["event"] for line in lines] == ["aiohttp_not_known"]

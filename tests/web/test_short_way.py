@@ -1,0 +1,256 @@
+"""The short way of a reserve: started where its bytes came in, answered where its result came in, and nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.domain.answer import ReservationAnswer
+from gateway.domain.command import Call, Reserve
+from gateway.domain.errors import HotStoreUnavailable
+from gateway.service.port import Ended
+from gateway.web.direct import DirectConnection
+from gateway.web.limits import HttpLimits
+from tests.web.conftest import LIMITS, Gateway, Start
+from tests.web.fakes import FakeReservations
+
+BODY = b'{"lines":[{"sku":"a","quantity":1}]}'
+HEAD = b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(
+    BODY
+)
+POST = HEAD + b"\r\n" + BODY
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@dataclass
+class Begun:
+    """A reserve that waits for the test to end it."""
+
+    reservations: FakeReservations
+    command: Reserve
+    call: Call
+    ended: Ended
+
+    def answer(self) -> None:
+        """It is held."""
+        self.ended(self.reservations._reserve(self.command, self.call))
+
+
+@dataclass
+class Waiting:
+    """A gateway whose reserves wait, and a connection to it."""
+
+    gateway: Gateway
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    begun: asyncio.Queue[Begun] = field(default_factory=asyncio.Queue)
+
+    async def send(self, data: bytes) -> Begun:
+        """The bytes are sent, and one more reserve is under way."""
+        self.writer.write(data)
+        async with asyncio.timeout(5):
+            return await self.begun.get()
+
+    async def head(self) -> bytes:
+        """The head of the next answer; its body is read, too."""
+        async with asyncio.timeout(5):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
+            await self.reader.readexactly(int(length.split()[1]))
+        return head
+
+
+@pytest.fixture
+async def waiting(start: Start, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A gateway whose reserves wait, and a connection to it."""
+    limits = HttpLimits(header_timeout_ms=300, body_timeout_ms=300, keepalive_timeout_ms=200, write_timeout_ms=300)
+    gateway: Gateway = await start(limits=limits)
+    gateway.books.put("a", on_hand=100)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    waiting = Waiting(gateway, reader, writer)
+
+    def begin(reservations: FakeReservations, command: Reserve, call: Call, ended: Ended) -> bool:
+        waiting.begun.put_nowait(Begun(reservations, command, call, ended))
+        return True
+
+    monkeypatch.setattr(FakeReservations, "begin_reserve", begin)
+    yield waiting
+    writer.close()
+
+
+async def test_requests_of_one_connection_take_the_short_way_one_after_the_other(waiting: Waiting) -> None:
+    """Each is answered when it ended, and the connection stays for the next."""
+    for _ in range(3):
+        begun = await waiting.send(POST)
+        begun.answer()
+        assert (await waiting.head()).startswith(b"HTTP/1.1 201")
+
+    assert waiting.gateway.site.requests_in_flight == 0
+    assert len(waiting.gateway.books.reservations) == 3
+
+
+async def test_request_that_comes_meanwhile_is_answered_behind(waiting: Waiting) -> None:
+    """What is pipelined behind a reserve under way waits for its answer."""
+    begun = await waiting.send(POST)
+    waiting.writer.write(GET + LAST)
+    await asyncio.sleep(0.05)
+    begun.answer()
+
+    async with asyncio.timeout(5):
+        answers = await waiting.reader.read()
+    assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"201", b"200", b"200"]
+
+
+async def test_requests_that_come_together_are_answered_in_order(waiting: Waiting) -> None:
+    """Two in one packet: the connection's task serves them both."""
+    waiting.writer.write(POST + LAST)
+
+    async with asyncio.timeout(5):
+        answers = await waiting.reader.read()
+    assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"201", b"200"]
+    assert waiting.begun.empty()
+
+
+async def test_close_that_the_client_asks_for_is_kept(waiting: Waiting) -> None:
+    """The answer says so, and what is sent behind it is not read any more."""
+    begun = await waiting.send(HEAD + b"Connection: close\r\n\r\n" + BODY)
+    begun.answer()
+    assert b"Connection: close" in await waiting.head()
+    waiting.writer.write(GET)
+
+    async with asyncio.timeout(5):
+        assert await _rest(waiting.reader) == b""
+
+
+async def test_drain_meanwhile_lets_the_answer_out_and_closes(waiting: Waiting) -> None:
+    """The request under way is waited for; its answer closes the connection."""
+    begun = await waiting.send(POST)
+    waiting.gateway.runner.drain()
+    leaving = asyncio.create_task(waiting.gateway.runner.cleanup())
+    await asyncio.sleep(0.1)
+    assert not leaving.done()
+    begun.answer()
+
+    async with asyncio.timeout(5):
+        answer = await waiting.reader.read()
+        await leaving
+    assert answer.startswith(b"HTTP/1.1 201")
+    assert b"Connection: close" in answer
+
+
+async def test_client_that_left_meanwhile_leaves_nothing_behind(waiting: Waiting) -> None:
+    """The hold stands, its answer goes nowhere, and no task is left."""
+    begun = await waiting.send(POST)
+    waiting.writer.close()
+    server = waiting.gateway.runner.server
+    assert server is not None
+    async with asyncio.timeout(5):
+        while server.connections:  # noqa: ASYNC110  # nothing in aiohttp tells this
+            await asyncio.sleep(0.01)
+    begun.answer()
+
+    assert waiting.gateway.site.requests_in_flight == 0
+    names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
+    assert not [name for name in names if name.startswith(DirectConnection.__name__)]
+
+
+async def test_reserve_under_way_is_not_idle(waiting: Waiting) -> None:
+    """The time that a connection may be idle does not run while it is answered, and runs again behind."""
+    first = await waiting.send(POST)
+    first.answer()
+    await waiting.head()
+    second = await waiting.send(POST)
+    await asyncio.sleep(0.3)
+    second.answer()
+    assert (await waiting.head()).startswith(b"HTTP/1.1 201")
+
+    async with asyncio.timeout(5):
+        assert await waiting.reader.read() == b""
+
+
+async def test_refusal_is_a_problem(waiting: Waiting) -> None:
+    """What could not be done is told with its outcome and the request's id."""
+    begun = await waiting.send(HEAD + b"X-Request-Id: mine\r\n\r\n" + BODY)
+    begun.ended(HotStoreUnavailable("Redis does not answer", outcome="unknown"))
+
+    head = await waiting.head()
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After:" in head
+    assert b"X-Request-Id: mine\r\n" in head
+
+
+async def test_reserve_of_which_nothing_was_done_goes_the_long_way(waiting: Waiting) -> None:
+    """The request is served as if it had just come."""
+    begun = await waiting.send(POST)
+    begun.ended(None)
+
+    assert (await waiting.head()).startswith(b"HTTP/1.1 201")
+    assert waiting.gateway.site.requests_in_flight == 0
+    assert len(waiting.gateway.books.seen) == 1
+
+
+async def test_answer_that_cannot_be_made_is_a_fault_of_ours(waiting: Waiting) -> None:
+    """The client learns that the outcome is unknown, the log learns why, the connection goes on."""
+    begun = await waiting.send(HEAD + b"X-Request-Id: mine\r\n\r\n" + BODY)
+    with structlog.testing.capture_logs() as lines:
+        begun.ended(ReservationAnswer(None, durable=False))  # type: ignore[arg-type]
+        async with asyncio.timeout(5):
+            head = await waiting.reader.readuntil(b"\r\n\r\n")
+            told = json.loads(await waiting.reader.readuntil(b"}"))
+
+    assert head.startswith(b"HTTP/1.1 500")
+    assert (told["code"], told["outcome"]) == ("internal_error", "unknown")
+    assert [(line["event"], line["request_id"]) for line in lines] == [("handler_failed", "mine")]
+    (await waiting.send(POST)).answer()
+    assert (await waiting.head()).startswith(b"HTTP/1.1 201")
+
+
+async def test_long_head_is_refused_before_anything_begins(start: Start) -> None:
+    """The bound of the head holds on the short way, too."""
+    gateway: Gateway = await start(limits=LIMITS)
+    gateway.books.put("a", on_hand=1)
+    head = HEAD + b"".join(b"X-%d: %s\r\n" % (n, b"b" * 400) for n in range(12))
+
+    answer = await gateway.raw(head + b"Connection: close\r\n\r\n" + BODY)
+
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert gateway.books.seen == []
+
+
+async def test_client_that_does_not_read_is_cut(waiting: Waiting) -> None:
+    """A client that sends on and never reads its answers loses its connection, and takes no more memory."""
+    transport = waiting.writer.transport
+    transport.pause_reading()  # type: ignore[attr-defined]
+    try:
+        async with asyncio.timeout(20):
+            while not transport.is_closing():
+                begun = await waiting.send(POST)
+                begun.ended(_long_answer(begun))
+                await asyncio.sleep(0)
+    except TimeoutError:
+        pass
+    server = waiting.gateway.runner.server
+    assert server is not None
+    async with asyncio.timeout(5):
+        while server.connections:  # noqa: ASYNC110  # nothing in aiohttp tells this
+            await asyncio.sleep(0.01)
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the end of the connection, however it ends."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+def _long_answer(begun: Begun) -> ReservationAnswer:
+    answer = begun.reservations._reserve(begun.command, begun.call)
+    answer.reservation.lines *= 20_000
+    return answer
