@@ -9,9 +9,11 @@ of a young table are stale, the planner reads all of it for each batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, Integer, Table
@@ -28,6 +30,10 @@ from gateway.durable.written import (
     written,
     written_columns,
 )
+
+#: About half a millisecond of rows; a batch at once would keep requests waiting for ten.
+ROWS_BETWEEN_YIELDS: Final = 200
+ROWS_BETWEEN_YIELDS_LATE: Final = 1_000
 
 _REQUESTS_KEY: Final = "requests_pkey"
 
@@ -50,21 +56,32 @@ async def append(raw: RawConnection, batch: Batch, owner: str | None) -> bool:
 
 
 def _new_request(one: Written) -> Written:
-    return Written(one.table, "insert", one.rows) if one.table is schema.requests else one
+    return replace(one, how="insert") if one.table is schema.requests else one
 
 
 async def _transaction(raw: RawConnection, batch: Batch, owner: str | None, rows: Sequence[Written]) -> bool:
     if await raw.execute(f"{BEGIN}; {_gate(batch, owner)}") != "UPDATE 1":
         await raw.execute("ROLLBACK")
         return False
+    yields_after = ROWS_BETWEEN_YIELDS_LATE if batch.is_late else ROWS_BETWEEN_YIELDS
     for one in rows:
         if one.how == "insert":
             columns = written_columns(one.table)
-            await raw.copy_records_to_table(one.table.name, records=one.rows, columns=columns)
+            await raw.copy_records_to_table(
+                one.table.name, records=_unhurried(one.rows(), yields_after), columns=columns
+            )
         else:
-            await raw.execute(_unnest_text(one.table, one.how), *zip(*one.rows, strict=True))
+            await raw.execute(_unnest_text(one.table, one.how), *zip(*one.rows(), strict=True))
     await commit(raw)
     return True
+
+
+async def _unhurried(rows: Iterable[tuple[Any, ...]], yields_after: int) -> AsyncIterator[tuple[Any, ...]]:
+    """The rows, with requests let through after each so many of them."""
+    for count, row in enumerate(rows, 1):
+        yield row
+        if count % yields_after == 0:
+            await asyncio.sleep(0)
 
 
 def _gate(batch: Batch, owner: str | None) -> str:

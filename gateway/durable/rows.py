@@ -157,6 +157,8 @@ class Batch:
     skus: dict[tuple[str, str], SkuRow] = field(default_factory=dict)
     reservations: dict[str, ReservationRow] = field(default_factory=dict)
     requests: dict[str, RequestRow] = field(default_factory=dict)
+    #: The durable store is further behind than it may be: requests may wait a little for this batch.
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ async def append(raw: aiosqlite.Connection, batch: Batch, owner: str | None) -> 
         await raw.execute("ROLLBACK")
         return False
     for one in rows:
-        await raw.executemany(_row_text(one.table, one.how), one.rows)
+        await raw.executemany(_row_text(one.table, one.how), one.rows())
     with translated_commit():
         await raw.execute("COMMIT")
     return True

@@ -8,7 +8,7 @@ log and its rows disagree; `prove_in_order` says so instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Literal
@@ -28,11 +28,16 @@ _ATTRIBUTES: Final = {"id": "random_part"}
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Rows for one table, each a tuple in the order of `written_columns`."""
+    """What becomes rows of one table."""
 
     table: Table
     how: How
-    rows: list[tuple[Any, ...]]
+    items: Sequence[Any]
+    read: Callable[[Any], tuple[Any, ...]]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows, each a tuple in the order of `written_columns`; made one by one, so that requests are let through between."""
+        return map(self.read, self.items)
 
 
 def written_columns(table: Table) -> list[str]:
@@ -45,6 +50,10 @@ def _reader(table: Table) -> Callable[[Any], tuple[Any, ...]]:
     """Takes a row object apart into the table's columns without the shard."""
     columns = [name for name in written_columns(table) if name != "shard"]
     return attrgetter(*(_ATTRIBUTES.get(name, name) for name in columns))
+
+
+def _as_it_is(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row
 
 
 _EVENT: Final = _reader(schema.events)
@@ -71,20 +80,20 @@ def written(batch: Batch) -> list[Written]:
         for sku in dict.fromkeys(row.skus)
     ]
 
-    def placed(reader: Callable[[Any], tuple[Any, ...]], rows: Iterable[Any]) -> list[tuple[Any, ...]]:
-        return [(shard, *values) for values in map(reader, rows)]
+    def placed(reader: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+        return lambda row: (shard, *reader(row))
 
     everything = [
-        Written(schema.events, "insert", placed(_EVENT, batch.events)),
-        Written(schema.reservations, "insert", placed(_RESERVATION, new)),
-        Written(schema.reservations, "upsert", placed(_RESERVATION, changed)),
-        Written(schema.reservation_skus, "keep", list(skus)),
-        Written(schema.levels, "upsert", placed(_LEVEL, batch.levels.values())),
-        Written(schema.level_sources, "upsert", [*map(_SOURCE, batch.sources.values())]),
-        Written(schema.skus, "upsert", [*map(_SKU, batch.skus.values())]),
-        Written(schema.requests, "upsert", placed(_REQUEST, batch.requests.values())),
+        Written(schema.events, "insert", batch.events, placed(_EVENT)),
+        Written(schema.reservations, "insert", new, placed(_RESERVATION)),
+        Written(schema.reservations, "upsert", changed, placed(_RESERVATION)),
+        Written(schema.reservation_skus, "keep", skus, _as_it_is),
+        Written(schema.levels, "upsert", [*batch.levels.values()], placed(_LEVEL)),
+        Written(schema.level_sources, "upsert", [*batch.sources.values()], _SOURCE),
+        Written(schema.skus, "upsert", [*batch.skus.values()], _SKU),
+        Written(schema.requests, "upsert", [*batch.requests.values()], placed(_REQUEST)),
     ]
-    return [one for one in everything if one.rows]
+    return [one for one in everything if one.items]
 
 
 def prove_in_order(batch: Batch) -> None:

@@ -107,6 +107,7 @@ class Flusher:
         oldest_ms = entries[0].events[0].at_ms
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
         batch = await build_batch(self._shard.number, self._epoch, self._digest, entries)
+        batch.is_late = self._shard.now_ms() - oldest_ms > self._lag_ms_max
         sent = time.perf_counter()
         if await self._commit(batch):
             metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)

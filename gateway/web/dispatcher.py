@@ -64,12 +64,15 @@ class Dispatcher:
 
         False, or `ended(None)`, and nothing was done: `__call__` is to be asked, which also says what is wrong with it.
         """
-        route = self._begins.get((request.method, request.raw_path))
+        path, _, query = request.raw_path.partition("?")
+        route = self._begins.get((request.method, path))
         if route is None or route.begin is None:
             return False
         site, begun = self._site, _Begun(self, route, request, ended)
         try:
             exchange = Exchange(request, begun.request_id, begun.started_s, route, (), self._admit(route, request))
+            if query and route.query is not None:
+                exchange.read_query(query)
             is_begun = route.begin(site, exchange, begun.end)
         except GatewayError:
             return False
