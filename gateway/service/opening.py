@@ -174,7 +174,8 @@ class Opener:
         except ChainBroken as problem:
             tail += problem.entries
             self._is_broken = True
-            log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
+            if row.generation:  # a shard that was never opened has no log yet
+                log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
         except EntryInvalid as problem:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
         return tail

@@ -69,14 +69,17 @@ class Dispatcher:
         if route is None or route.begin is None:
             return False
         site, begun = self._site, _Begun(self, route, request, ended)
+        is_begun = False
+        site.requests_in_flight += 1
         try:
             exchange = Exchange(request, begun.request_id, begun.started_s, route, (), self._admit(route, request))
             if query and route.query is not None:
                 exchange.read_query(query)
             is_begun = route.begin(site, exchange, begun.end)
         except GatewayError:
-            return False
-        site.requests_in_flight += is_begun
+            pass  # the long way finds it again, and says it
+        finally:
+            site.requests_in_flight -= not is_begun
         return is_begun
 
     async def __call__(self, request: web.BaseRequest) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -209,6 +209,19 @@ async def test_answer_that_cannot_be_made_is_a_fault_of_ours(waiting: Waiting) -
     assert [(line["event"], line["request_id"]) for line in lines] == [("handler_failed", "mine")]
     (await waiting.send(POST)).answer()
     assert (await waiting.head()).startswith(b"HTTP/1.1 201")
+
+
+async def test_one_request_too_many_is_refused(start: Start) -> None:
+    """The bound of requests in flight holds on the short way, and a refused one is not counted on."""
+    gateway: Gateway = await start(limits=replace(LIMITS, requests_max=2))
+    gateway.books.put("a", on_hand=1)
+    gateway.site.requests_in_flight = 2
+
+    answer = await gateway.raw(HEAD + b"Connection: close\r\n\r\n" + BODY)
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert gateway.books.seen == []
+    assert gateway.site.requests_in_flight == 2
 
 
 async def test_long_head_is_refused_before_anything_begins(start: Start) -> None:
