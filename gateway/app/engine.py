@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from gateway import metrics
 from gateway.app.premises import Places, Premises
 from gateway.app.refusal import StartRefused
+from gateway.app.role import Role
 from gateway.domain.command import Ack
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EntryInvalid
@@ -18,12 +19,14 @@ from gateway.domain.policy import Policy, PolicyBook
 from gateway.durable.ledger import Ledger, LedgerError
 from gateway.durable.stores import ledger_for
 from gateway.flush.flusher import Fenced, Flusher
+from gateway.flush.follower import Follower
 from gateway.flush.watermark import Watermark
 from gateway.hot.address import parse_address
 from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError, SocketLink
 from gateway.hot.fake import FakeLink
 from gateway.hot.judgement import Judgement, judge
 from gateway.hot.log import ChainBroken
+from gateway.hot.log_watch import LogWatch
 from gateway.hot.scripts import Scripts
 from gateway.hot.shard import Limits, Shard
 from gateway.loop import Job
@@ -40,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 HASH = "one"  # how skus are spread over shards; one shard needs no spreading
 DRAIN_S = 2.5  # how long the end of the process waits for the durable store
+WATCHED_POLL_S = 0.01  # between two waits for the log of a flusher that watches it
 OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
 
 
@@ -50,8 +54,17 @@ class Engine:
     stock: StockService
     operations: OperationsService
 
-    def __init__(self, settings: Settings, premises: Premises, read_settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        premises: Premises,
+        read_settings: Callable[[], Settings],
+        role: Role = "all",
+    ) -> None:
+        """A `web` one neither opens the shard nor flushes nor sweeps: a `work` one on the same stores does."""
         self._settings = settings
+        self._role: Role = role
+        self._watch_link: Link | None = None
         self._places = premises.places
         self._book = PolicyBook(settings, read_settings)
         self._jobs: list[Job] = []
@@ -130,6 +143,7 @@ class Engine:
             self.policy,
             batch_max=settings.flush.batch_max,
             lag_ms_max=settings.flush.lag_ms_max,
+            watch=await self._start_watch() if self._role == "work" else None,
         )
         self._opener = Opener(self._shard, self._ledger, deployment, self.policy)
         self._books = Books(
@@ -177,7 +191,7 @@ class Engine:
             await asyncio.sleep(0.2)
 
     async def _open(self) -> None:
-        row = await self._opener.open()
+        row = await (self._opener.attach() if self._role == "web" else self._opener.open())
         ends = await self._ledger.epoch_ends(row.shard)
         self._books.ended_epochs = ends
         self._flusher.start_from(row)
@@ -198,26 +212,28 @@ class Engine:
         await self._open()
         return 1
 
+    async def _start_watch(self) -> LogWatch:
+        self._watch_link = make_link(self._places, self._settings)
+        await self._watch_link.start()
+        return LogWatch(self._watch_link, self._shard, timeout_ms=self._settings.redis.command_timeout_ms)
+
     def _start_jobs(self) -> None:
         settings = self._settings
-        expected = (GatewayError, LedgerError)
-        pause_seconds = settings.flush.poll_ms / 1000
+
+        def job(name: str, step: Callable[[], Awaitable[int]], pause_s: float, retry_s_max: float) -> Job:
+            expected = (GatewayError, LedgerError)
+            return Job(name, step, pause_seconds=pause_s, retry_seconds_max=retry_s_max, expected=expected)
+
+        poll_s = WATCHED_POLL_S if self._role == "work" else settings.flush.poll_ms / 1000
         # A store that is back is used again within a second, so that what was due meanwhile does not wait for a long pause.
-        self._flush_job = Job(
-            "flusher", self._flusher.step, pause_seconds=pause_seconds, retry_seconds_max=1.0, expected=expected
-        )
-        sweeper = Sweeper(self._books, settings.expiry.batch_max)
-        self._jobs = [
-            self._flush_job,
-            Job(
-                "sweeper",
-                sweeper.step,
-                pause_seconds=settings.expiry.sweep_ms / 1000,
-                retry_seconds_max=0.5,
-                expected=expected,
-            ),
-            Job("keeper", self._keep_open, pause_seconds=0.2, retry_seconds_max=0.5, expected=expected),
-        ]
+        if self._role == "web":
+            self._flush_job = job("follower", Follower(self._shard, self._watermark).step, poll_s, 0.5)
+            self._jobs = [self._flush_job]
+        else:
+            self._flush_job = job("flusher", self._flusher.step, poll_s, 1.0)
+            sweeper = Sweeper(self._books, settings.expiry.batch_max)
+            self._jobs = [self._flush_job, job("sweeper", sweeper.step, settings.expiry.sweep_ms / 1000, 0.5)]
+        self._jobs.append(job("keeper", self._keep_open, 0.2, 0.5))
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 
     def _wake_flusher(self, is_urgent: bool) -> None:
@@ -238,12 +254,14 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._linger is not None:
             self._linger.cancel()
-        if self._jobs:
+        if self._jobs and self._role != "web":
             await self._flush_rest()
         if hasattr(self, "_ledger"):
             await self._ledger.close()
         if hasattr(self, "_link"):
             await self._link.close()
+        if self._watch_link is not None:
+            await self._watch_link.close()
 
     async def _flush_rest(self) -> None:
         """What is in the log is committed, if the stores still answer; else it is found in the log at the next start."""

@@ -20,6 +20,7 @@ from gateway.durable.ledger import Batch, CommitUnknown, Ledger, LedgerUnavailab
 from gateway.flush.batches import build_batch, touched
 from gateway.flush.watermark import Watermark
 from gateway.hot.log import ChainBroken, Entry, read_entries
+from gateway.hot.log_watch import LogWatch
 from gateway.hot.shard import Shard
 
 log = structlog.get_logger(__name__)
@@ -61,13 +62,16 @@ class Flusher:
         *,
         batch_max: int,
         lag_ms_max: int,
+        watch: LogWatch | None = None,
     ) -> None:
+        """With `watch` the flusher has a process of its own: it waits for the log instead of being woken, and rests for nobody."""
         self._shard = shard
         self._ledger = ledger
         self._watermark = watermark
         self._policy = policy
         self._batch_max = batch_max
         self._lag_ms_max = lag_ms_max
+        self._watch = watch
         self._rest_until = 0.0
         self._digest = ""
         self._checkpoint = 0
@@ -103,7 +107,10 @@ class Flusher:
                 self._shard.close()
                 raise ChainBroken("the log is gone")
             metrics.FLUSH_LAG_SECONDS.set(0)
-            return await self._settle_left()
+            settled = await self._settle_left()
+            if settled or self._watch is None:
+                return settled
+            return int(await self._watch.has_more(self._checkpoint))
         oldest_ms = entries[0].events[0].at_ms
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
         batch = await build_batch(self._shard.number, self._epoch, self._digest, entries)
@@ -122,6 +129,8 @@ class Flusher:
 
         Batches then grow, which costs less per event, and requests go first.
         """
+        if self._watch is not None:
+            return False
         return not self._watermark.is_awaited() and time.perf_counter() < self._rest_until
 
     def _rest_factor(self, oldest_ms: int) -> int:

@@ -93,6 +93,20 @@ class Opener:
             row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
         return self._opened(row, lineage)
 
+    async def attach(self) -> ShardRow:
+        """As `open`, where the shard is at work already: a process that does not flush leaves opening to the one that does.
+
+        Raises ShardRecovering where it is not, and what `open` raises.
+        """
+        await self._load_scripts()
+        lineage = self._shard.link.lineage
+        row, meta = await self._ledger.read_shard(self._shard.number), await self._read_meta()
+        self._refuse_foreign(row, meta)
+        if meta is None or not await self._is_same(row, meta, lineage):
+            raise ShardRecovering("the shard is not open yet")
+        log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
+        return self._opened(row, lineage)
+
     async def _load_scripts(self) -> None:
         """The server knows the scripts. A full one refuses FUNCTION LOAD, also of what it has already."""
         shard = self._shard

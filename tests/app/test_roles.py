@@ -1,0 +1,121 @@
+"""Processes that share the work: some answer requests, one flushes, and an acknowledgement reaches the one that waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
+
+import pytest
+
+from gateway.app.engine import Engine
+from gateway.app.premises import Premises
+from gateway.app.role import Role
+from gateway.domain.answer import ReservationAnswer
+from gateway.domain.command import Ack, Call, Confirm, PutLevel, Reserve, Wish
+from gateway.domain.errors import DurabilityUnknown
+from tests.service.stores import GivenPremises, Stores
+
+
+@asynccontextmanager
+async def playing(stores: Stores, role: Role) -> AsyncIterator[Engine]:
+    """An engine in this role; at the end it has stopped."""
+    settings = stores.settings()
+    async with Engine(settings, cast("Premises", GivenPremises(stores)), lambda: settings, role) as engine:
+        yield engine
+
+
+async def put(engine: Engine, sku: str, on_hand: int) -> None:
+    """A count."""
+    await engine.stock.put_level(
+        PutLevel(sku, "main", "erp", 1, on_hand, None, None, ()), Call("main", "key:test", "durable")
+    )
+
+
+async def reserve(engine: Engine, sku: str, ack: Ack = "memory", quantity: int = 1) -> ReservationAnswer:
+    """A hold of one line."""
+    return await engine.reservations.reserve(Reserve([Wish(sku, quantity)], "cart"), Call("main", "key:test", ack))
+
+
+async def test_commits_of_the_working_process_reach_every_one_that_waits(stores: Stores) -> None:
+    """200 durable holds and sales over two web processes are all answered, none before it is in the durable store."""
+    async with AsyncExitStack() as stack:
+        work = await stack.enter_async_context(playing(stores, "work"))
+        webs = [await stack.enter_async_context(playing(stores, "web")) for _ in range(2)]
+        await put(webs[0], "tee", 150)
+
+        async def buy(number: int) -> bool:
+            web, other = webs[number % 2], webs[(number + 1) % 2]
+            try:
+                held = await reserve(web, "tee", "durable")
+            except Exception as refusal:
+                assert getattr(refusal, "code", "") == "out_of_stock", refusal
+                return False
+            assert held.durable
+            stored = await work._ledger.read_reservation(held.told.random_part)
+            assert stored is not None
+            confirm = Confirm(held.told.public_id, "reject", False)
+            sold = await other.reservations.confirm(confirm, Call("main", "key:test", "durable"))
+            return sold.durable
+
+        bought = await asyncio.gather(*[buy(number) for number in range(200)])
+        found = (await work.operations.conservation()).violations
+
+    assert sum(bought) == 150
+    assert found == []
+
+
+async def test_web_process_waits_in_vain_without_a_working_one_and_goes_on_with_the_next(stores: Stores) -> None:
+    """The change is applied and its commit unknown; when another process flushes, it is committed, and all is well."""
+    stores.ack_timeout_ms = 300
+    async with AsyncExitStack() as stack:
+        async with playing(stores, "work"):
+            web = await stack.enter_async_context(playing(stores, "web"))
+            await put(web, "tee", 5)
+        with pytest.raises(DurabilityUnknown) as unknown:
+            await reserve(web, "tee", "durable")
+        held = unknown.value.extras["id"]
+        assert not (await reserve(web, "tee")).durable
+        async with playing(stores, "work"):
+            assert (await reserve(web, "tee", "durable")).durable
+            assert (await web.reservations.read(held, Call("main", "key:test"))).durable
+
+
+async def test_web_process_follows_into_a_new_epoch(stores: Stores) -> None:
+    """Redis lost everything: the working process opens the shard again, the others join in, and what was lost is told as lost."""
+    async with playing(stores, "work") as work, playing(stores, "web") as web:
+        await put(web, "tee", 5)
+        kept = await reserve(web, "tee", "durable")
+        await work._link.call("FLUSHALL")  # type: ignore[attr-defined]
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await reserve(web, "tee", "durable")
+                    break
+                except Exception as refusal:
+                    assert getattr(refusal, "code", "") == "shard_recovering", refusal
+                    await asyncio.sleep(0.05)
+        level = (await web.stock.read("tee", Call("main", "key:test"))).sku.levels["main"]
+        assert level.held == 2
+        assert (await web.reservations.read(kept.told.public_id, Call("main", "key:test"))).durable
+
+
+async def test_web_process_does_not_open_a_shard(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a working process there is nothing to join, and the start ends with a line that says so."""
+    monkeypatch.setattr("gateway.app.engine.OPEN_WAIT_S", 0.5)
+    with pytest.raises(Exception, match="not open yet"):
+        async with playing(stores, "web"):
+            raise AssertionError("it must not open")
+
+
+async def test_working_process_sweeps(stores: Stores) -> None:
+    """Holds that nobody touches end at their deadline though the web process never looks."""
+    async with playing(stores, "work") as work, playing(stores, "web") as web:
+        await put(web, "tee", 5)
+        await web.reservations.reserve(Reserve([Wish("tee", 2)], "cart", 1), Call("main", "key:test", "memory"))
+        async with asyncio.timeout(10):
+            while (await work._ledger.read_sku("main", "tee")).levels["main"].held or not (  # type: ignore[union-attr]
+                await work._ledger.read_events(0, 0, 100)
+            )[-1].type == "stock.expired":
+                await asyncio.sleep(0.05)
