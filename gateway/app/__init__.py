@@ -11,6 +11,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -20,7 +21,10 @@ from gateway.app.http import HttpServer
 from gateway.app.premises import Premises
 from gateway.app.refusal import StartRefused, judge
 from gateway.app.revival import kept_alive
+from gateway.app.role import Role
 from gateway.app.sample import load_sample, tell_sample
+from gateway.app.supervisor import supervise
+from gateway.app.worker import is_supervised, tell_ready
 from gateway.durable.ledger import LedgerError
 from gateway.embedded import EmbeddedError
 from gateway.loop import new_event_loop
@@ -31,17 +35,28 @@ log = structlog.get_logger(__name__)
 REFUSED = 2  # exit status when the gateway can not start as it is configured
 
 
-def serve(settings: Settings, *, sample: bool, read_settings: Callable[[], Settings]) -> int:
+def serve(
+    settings: Settings,
+    *,
+    sample: bool,
+    read_settings: Callable[[], Settings],
+    role: Role = "all",
+    config: Path | None = None,
+) -> int:
     """Serve until SIGINT or SIGTERM, then drain. Returns the exit status: 0 after a drain, 2 when it could not start.
 
-    `read_settings` gives the settings as they are now, for a reload. Call it from the main thread.
+    `read_settings` gives the settings as they are now, for a reload; `config` is the file they are of, for the workers. Call it
+    from the main thread.
     """
     tune_collector()
     logs.configure(settings.log, secrets=settings.secrets())
     try:
-        judge(settings)
+        judge(settings, role)
         with Premises(settings) as premises, asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(settings, premises, sample=sample, read_settings=read_settings))
+            if role == "all" and settings.workers > 1:
+                runner.run(supervise(settings, premises, config, sample=sample))
+            else:
+                runner.run(_serve(settings, premises, role, sample=sample, read_settings=read_settings))
     except (StartRefused, EmbeddedError) as refusal:
         log.error("start_refused", reason=str(refusal))
         return REFUSED
@@ -74,7 +89,7 @@ async def _is_started(engine: Engine, stopping: asyncio.Event) -> bool:
 
 
 async def _serve(
-    settings: Settings, premises: Premises, *, sample: bool, read_settings: Callable[[], Settings]
+    settings: Settings, premises: Premises, role: Role, *, sample: bool, read_settings: Callable[[], Settings]
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -86,23 +101,38 @@ async def _serve(
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)  # also where the signal arrived ignored
-        engine = Engine(settings, premises, read_settings)
+        engine = Engine(settings, premises, read_settings, role)
         if await _is_started(engine, stopping):
-            await _serve_engine(settings, engine, stopping, sample=sample)
+            if role == "work" and is_supervised():
+                await _work(engine, stopping)
+            else:
+                await _serve_engine(settings, engine, stopping, sample=sample, shares_port=role == "web")
     log.info("ended")
 
 
-async def _serve_engine(settings: Settings, engine: Engine, stopping: asyncio.Event, *, sample: bool) -> None:
+async def _work(engine: Engine, stopping: asyncio.Event) -> None:
+    """The started engine worked until the process was told to stop. Its web siblings answer requests."""
+    async with engine:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, engine.reload_and_tell)
+        log.info("working")
+        tell_ready()
+        await stopping.wait()
+
+
+async def _serve_engine(
+    settings: Settings, engine: Engine, stopping: asyncio.Event, *, sample: bool, shares_port: bool
+) -> None:
     """The started engine was served until the process was told to stop, drained and ended."""
     async with engine:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, engine.reload_and_tell)
-        server = HttpServer(settings, engine)
+        server = HttpServer(settings, engine, shares_port=shares_port)
         await server.start()
         try:
             if sample:
                 await load_sample(engine.stock)
                 tell_sample(server.address)
             log.info("serving", address=server.address)
+            tell_ready()
             await stopping.wait()
             log.info("draining")
         finally:

@@ -12,6 +12,7 @@ from gateway import metrics
 from gateway.app.premises import Places, Premises
 from gateway.app.refusal import StartRefused
 from gateway.app.role import Role
+from gateway.app.worker import tell_reload
 from gateway.domain.command import Ack
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EntryInvalid
@@ -171,7 +172,7 @@ class Engine:
         self.reservations = ReservationService(self._books, acks, self._settings.locations.priority)
         self.stock = StockService(self._books, ack.stock)
         self.operations = OperationsService(
-            self._shard, self._ledger, self._watermark, self._book, judgement, advice, self._failures
+            self._shard, self._ledger, self._watermark, self._book, judgement, advice, self._failures, tell_reload
         )
 
     def _failures(self) -> dict[str, int]:

@@ -17,7 +17,8 @@ BACKLOG = 1024  # connections the kernel keeps until they are accepted
 class HttpServer:
     """Serves an engine. `start` listens, `drain` finishes what is in flight and stops."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, *, shares_port: bool = False) -> None:
+        """`shares_port`: other processes listen on the same port, and the kernel spreads connections over them."""
         key = settings.bootstrap_key.get_secret_value()
         self._settings = settings
         services = Services(engine.reservations, engine.stock, engine.operations)
@@ -25,6 +26,7 @@ class HttpServer:
         application = build_application(services, engine.policy, self._limits, bootstrap_key=key)
         self._runner = GatewayRunner(application)
         self._port = settings.port
+        self._shares_port = shares_port
 
     @property
     def address(self) -> str:
@@ -35,7 +37,13 @@ class HttpServer:
     async def start(self) -> None:
         """Requests are accepted. Raises StartRefused when the port is taken."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
+        site = web.TCPSite(
+            self._runner,
+            self._settings.host,
+            self._settings.port,
+            backlog=BACKLOG,
+            reuse_port=self._shares_port or None,
+        )
         try:
             await site.start()
         except OSError as problem:

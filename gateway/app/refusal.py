@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from gateway.app.role import Role
 from gateway.hot.address import parse_address
 from gateway.settings import Settings
 
@@ -12,8 +13,14 @@ class StartRefused(Exception):
     """The gateway can not work with what it was given. The message is one line with the mend."""
 
 
-def judge(settings: Settings) -> None:
+def judge(settings: Settings, role: Role = "all") -> None:
     """Pass. Raises StartRefused."""
+    if role != "all" and not (settings.redis_url.get_secret_value() and settings.database_url.get_secret_value()):
+        raise StartRefused(
+            f"the role {role} shares its stores with other processes: set GATEWAY_REDIS_URL and GATEWAY_DATABASE_URL"
+        )
+    if role == "all" and settings.workers > 1 and settings.port == 0:
+        raise StartRefused("several workers share one port: set GATEWAY_PORT to another number than 0")
     if not settings.bootstrap_key.get_secret_value() and not is_loopback(settings.host):
         raise StartRefused(
             f"host {settings.host} can be reached from outside and no key is configured: set GATEWAY_BOOTSTRAP_KEY, "

@@ -1,4 +1,4 @@
-"""The private Redis is kept alive: when it ends while the gateway works, it is started again."""
+"""What the gateway started is kept alive: a private Redis or a worker that ends while it works is started again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAUSE_S_MAX: Final = 10.0
 
 
 class Mortal(Protocol):
-    """What is needed of a private Redis."""
+    """What is needed of a process that is kept alive."""
 
     @property
     def has_ended(self) -> bool:
@@ -47,20 +47,24 @@ class Mortal(Protocol):
 
 
 class Revival:
-    """Starts a private Redis again, with the data of its file; the connection and the shard come back by themselves.
+    """Starts it again: a private Redis with the data of its file; the connection and the shard come back by themselves.
 
     `step` must be called in the main thread, as the server ends with the thread that started it.
     """
 
     def __init__(
         self,
-        redis: Mortal,
+        mortal: Mortal,
         *,
+        noun: str = "private_redis",
+        name: str = "",
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """The server has just been started. `jitter` gives numbers in [0, 1)."""
-        self._redis = redis
+        """It has just been started. `noun` and `name` are for the log; `jitter` gives numbers in [0, 1)."""
+        self._mortal = mortal
+        self._noun = noun
+        self._log = log.bind(**{noun: name}) if name else log
         self._clock = clock
         self._jitter = jitter
         self._started_s = clock()
@@ -69,19 +73,19 @@ class Revival:
 
     async def step(self) -> int:
         """One look: 1 when the server had ended and its process was started again. Raises EmbeddedError, OSError."""
-        if not self._redis.has_ended:
+        if not self._mortal.has_ended:
             return 0
         now_s = self._clock()
         if self._due_s is None:
             self._due_s = now_s + self._next_pause_s(now_s - self._started_s)
             again_in_ms = round((self._due_s - now_s) * 1000)
-            log.error("private_redis_ended", status=self._redis.exit_code, again_in_ms=again_in_ms)
+            self._log.error(f"{self._noun}_ended", status=self._mortal.exit_code, again_in_ms=again_in_ms)
         if now_s < self._due_s:
             return 0
         # Set before the attempt: one that fails counts as a server that ended soon.
         self._started_s, self._due_s = now_s, None
-        self._redis.relaunch()
-        log.warning("private_redis_started", pid=self._redis.pid)
+        self._mortal.relaunch()
+        self._log.warning(f"{self._noun}_started", pid=self._mortal.pid)
         return 1
 
     def _next_pause_s(self, lived_s: float) -> float:

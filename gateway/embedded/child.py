@@ -24,6 +24,15 @@ class Owner:
     gid: int
 
 
+def leashed(command: list[str], *, death_signal: signal.Signals, owner: Owner | None = None) -> list[str]:
+    """The command in a form that ends with the thread that starts it, which has to be the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("start a private server from the main thread: it ends with the thread that started it")
+    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(death_signal))]
+    leash.append("-" if owner is None else f"{owner.uid}:{owner.gid}")
+    return [*leash, *command]
+
+
 def start_child(
     command: list[str],
     *,
@@ -41,14 +50,11 @@ def start_child(
     Call it from the main thread: the kernel watches the *thread* that started the child, and a thread of a
     pool may end while the process lives on. Returns in a few milliseconds, long before the server is ready.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("start a private server from the main thread: it ends with the thread that started it")
+    leash = leashed(command, death_signal=death_signal, owner=owner)
     _cut(log)
-    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(death_signal))]
-    leash.append("-" if owner is None else f"{owner.uid}:{owner.gid}")
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*leash, *command],
+            leash,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

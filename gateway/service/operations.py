@@ -27,7 +27,9 @@ class OperationsService:
         judgement: Judgement,
         advice: list[str],
         failures: Callable[[], dict[str, int]],
+        reloaded: Callable[[], None] = lambda: None,
     ) -> None:
+        """`reloaded` is called after a reload that was asked for here."""
         self._shard = shard
         self._ledger = ledger
         self._watermark = watermark
@@ -35,6 +37,7 @@ class OperationsService:
         self._judgement = judgement
         self._advice = advice
         self._failures = failures
+        self._reloaded = reloaded
 
     async def readiness(self) -> Readiness:
         """Whether a reserve and a confirm would be answered now, check by check."""
@@ -82,4 +85,5 @@ class OperationsService:
         except SettingsInvalid as problem:
             errors = [{"field": key, "message": message} for key, message in problem.errors]
             raise InvalidRequest("the configuration is not valid; the old one stays", errors=errors) from problem
+        self._reloaded()
         return {**self._book.description(), "changed": done.is_changed, "needs_restart": done.ignored}

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     data_dir: Annotated[str, AfterValidator(_named), Limits("a folder, made if it is not there")] = "./data"
     host: Annotated[str, Limits("1..253 characters")] = Field("127.0.0.1", min_length=1, max_length=253)
     port: int = Field(8_080, ge=0, le=65_535)
-    workers: Annotated[int, AfterValidator(_single("workers")), Limits("1")] = Field(1, ge=1)
+    workers: int = Field(1, ge=1, le=64)
     shards: Annotated[int, AfterValidator(_single("shards")), Limits("1")] = Field(1, ge=1)
     redis_url: Annotated[
         SecretStr,
