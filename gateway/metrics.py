@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate
@@ -23,6 +23,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 # Prometheus' text format, which every scraper reads; the library's own constant follows its default format
@@ -226,3 +227,24 @@ def _bound(seconds: float) -> str:
 def render() -> bytes:
     """All metrics in the text format of `CONTENT_TYPE`."""
     return generate_latest(REGISTRY)
+
+
+class _Joined(Collector):
+    """The series of several processes, those of one metric together as the format wants them."""
+
+    def __init__(self, told: Iterable[tuple[str, str]]) -> None:
+        self._families: dict[str, Metric] = {}
+        for worker, text in told:
+            for family in text_string_to_metric_families(text):
+                whole = self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                whole.samples += [
+                    sample._replace(labels={**sample.labels, "worker": worker}) for sample in family.samples
+                ]
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families.values()
+
+
+def joined(told: Iterable[tuple[str, str]]) -> bytes:
+    """The metrics of several processes, (name, what `render` gave there), each series with its process as `worker`."""
+    return generate_latest(_Joined(told))

@@ -9,9 +9,10 @@ from types import TracebackType
 import structlog
 
 from gateway import metrics
-from gateway.app.premises import Places, Premises
+from gateway.app.premises import Premises, make_link
 from gateway.app.refusal import StartRefused
 from gateway.app.role import Role
+from gateway.app.siblings import Siblings
 from gateway.app.worker import tell_reload
 from gateway.domain.command import Ack
 from gateway.domain.errors import GatewayError
@@ -20,11 +21,9 @@ from gateway.domain.policy import Policy, PolicyBook
 from gateway.durable.ledger import Ledger, LedgerError
 from gateway.durable.stores import ledger_for
 from gateway.flush.flusher import Fenced, Flusher
-from gateway.flush.follower import Follower
+from gateway.flush.follower import STALLED_S, Follower
 from gateway.flush.watermark import Watermark
-from gateway.hot.address import parse_address
-from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError, SocketLink
-from gateway.hot.fake import FakeLink
+from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError
 from gateway.hot.judgement import Judgement, judge
 from gateway.hot.log import ChainBroken
 from gateway.hot.log_watch import LogWatch
@@ -66,6 +65,7 @@ class Engine:
         self._settings = settings
         self._role: Role = role
         self._watch_link: Link | None = None
+        self._siblings = Siblings()
         self._places = premises.places
         self._book = PolicyBook(settings, read_settings)
         self._jobs: list[Job] = []
@@ -146,6 +146,7 @@ class Engine:
             lag_ms_max=settings.flush.lag_ms_max,
             watch=await self._start_watch() if self._role == "work" else None,
         )
+        self._follower = Follower(self._shard, self._watermark)
         self._opener = Opener(self._shard, self._ledger, deployment, self.policy)
         self._books = Books(
             self._shard,
@@ -156,6 +157,7 @@ class Engine:
             wake_flusher=self._wake_flusher,
         )
         self._make_services(judgement, advice)
+        await self._siblings.__aenter__()
         await self._open_first()
         self._start_jobs()
 
@@ -172,11 +174,23 @@ class Engine:
         self.reservations = ReservationService(self._books, acks, self._settings.locations.priority)
         self.stock = StockService(self._books, ack.stock)
         self.operations = OperationsService(
-            self._shard, self._ledger, self._watermark, self._book, judgement, advice, self._failures, tell_reload
+            self._shard,
+            self._ledger,
+            self._watermark,
+            self._book,
+            judgement,
+            advice,
+            self._problems,
+            tell_reload,
+            self._siblings.metrics,
         )
 
-    def _failures(self) -> dict[str, int]:
-        return {job.name: job.failures for job in self._jobs}
+    def _problems(self) -> list[str]:
+        """What is wrong with the background jobs, a sentence each."""
+        found = [f"{job.name} failed {job.failures} times in a row" for job in self._jobs if job.failures]
+        if self._role == "web" and self._follower.is_stalled():
+            found.append(f"nothing was committed for {STALLED_S} s: does a `work` process run?")
+        return found
 
     async def _open_first(self) -> None:
         """The shard is open, or why it can not be opened is told and the start ends."""
@@ -228,7 +242,7 @@ class Engine:
         poll_s = WATCHED_POLL_S if self._role == "work" else settings.flush.poll_ms / 1000
         # A store that is back is used again within a second, so that what was due meanwhile does not wait for a long pause.
         if self._role == "web":
-            self._flush_job = job("follower", Follower(self._shard, self._watermark).step, poll_s, 0.5)
+            self._flush_job = job("follower", self._follower.step, poll_s, 0.5)
             self._jobs = [self._flush_job]
         else:
             self._flush_job = job("flusher", self._flusher.step, poll_s, 1.0)
@@ -257,6 +271,7 @@ class Engine:
             self._linger.cancel()
         if self._jobs and self._role != "web":
             await self._flush_rest()
+        await self._siblings.__aexit__()
         if hasattr(self, "_ledger"):
             await self._ledger.close()
         if hasattr(self, "_link"):
@@ -270,17 +285,3 @@ class Engine:
             await self._flusher.drain(DRAIN_S)
         except (GatewayError, LedgerError, TimeoutError, Fenced, ChainBroken, EntryInvalid) as problem:
             log.warning("left_in_log", problem=str(problem) or type(problem).__name__)
-
-
-def make_link(places: Places, settings: Settings) -> Link:
-    """The connection to the Redis of these places."""
-    if not places.redis_url:
-        return FakeLink()
-    redis = settings.redis
-    return SocketLink(
-        parse_address(places.redis_url),
-        timeout_ms=redis.command_timeout_ms,
-        connect_timeout_ms=redis.connect_timeout_ms,
-        reconnect_ms_max=redis.reconnect_ms_max,
-        pending_max=redis.pending_max,
-    )

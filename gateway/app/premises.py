@@ -9,6 +9,9 @@ from typing import Literal
 import structlog
 
 from gateway.embedded import DataFolder, PrivateRedis, find_redis
+from gateway.hot.address import parse_address
+from gateway.hot.connection import Link, SocketLink
+from gateway.hot.fake import FakeLink
 from gateway.settings import Settings, redacted
 
 log = structlog.get_logger(__name__)
@@ -90,3 +93,17 @@ class Premises:
             self._redis.stop()
         if self._folder is not None:
             self._folder.unlock()
+
+
+def make_link(places: Places, settings: Settings) -> Link:
+    """The connection to the Redis of these places."""
+    if not places.redis_url:
+        return FakeLink()
+    redis = settings.redis
+    return SocketLink(
+        parse_address(places.redis_url),
+        timeout_ms=redis.command_timeout_ms,
+        connect_timeout_ms=redis.connect_timeout_ms,
+        reconnect_ms_max=redis.reconnect_ms_max,
+        pending_max=redis.pending_max,
+    )

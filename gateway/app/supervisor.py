@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from gateway.app.premises import Premises
 from gateway.app.refusal import StartRefused
 from gateway.app.revival import Revival, kept_alive
 from gateway.app.role import Role
+from gateway.app.siblings import FOLDER_VARIABLE, NAME_VARIABLE
 from gateway.app.worker import SUPERVISOR_VARIABLE, Worker
 from gateway.loop import Job
 from gateway.settings import Settings
@@ -38,14 +40,16 @@ class Supervisor:
             )
         self._drain_s = settings.http.drain_timeout_ms / 1000 + 1
         options = [] if config is None else ["--config", str(config)]
+        self._folder = tempfile.TemporaryDirectory(prefix="gateway-workers-", ignore_cleanup_errors=True)
         environment = os.environ | {
             "GATEWAY_REDIS_URL": premises.places.redis_url,
             "GATEWAY_DATABASE_URL": premises.places.database_url,
             SUPERVISOR_VARIABLE: str(os.getpid()),
+            FOLDER_VARIABLE: self._folder.name,
         }
 
         def worker(name: str, role: Role, *more: str) -> Worker:
-            return Worker(name, role, [*options, *more], environment)
+            return Worker(name, role, [*options, *more], environment | {NAME_VARIABLE: name})
 
         self._work = worker("work", "work")
         self._webs = [
@@ -99,6 +103,7 @@ class Supervisor:
     async def _end(self) -> None:
         await _ended(self._webs, self._drain_s)
         await _ended([self._work], FLUSH_S)
+        self._folder.cleanup()
 
 
 async def _ended(workers: Iterable[Worker], within_s: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway.domain.answer import Conservation, Readiness
 from gateway.domain.errors import InvalidRequest
@@ -26,18 +26,20 @@ class OperationsService:
         book: PolicyBook,
         judgement: Judgement,
         advice: list[str],
-        failures: Callable[[], dict[str, int]],
-        reloaded: Callable[[], None] = lambda: None,
+        problems: Callable[[], list[str]],
+        reloaded: Callable[[], None],
+        tell_metrics: Callable[[], Awaitable[bytes]],
     ) -> None:
-        """`reloaded` is called after a reload that was asked for here."""
+        """`problems` are those of the background jobs, a sentence each; `reloaded` is called after a reload that was asked for here."""
         self._shard = shard
         self._ledger = ledger
         self._watermark = watermark
         self._book = book
         self._judgement = judgement
         self._advice = advice
-        self._failures = failures
+        self._problems = problems
         self._reloaded = reloaded
+        self._tell_metrics = tell_metrics
 
     async def readiness(self) -> Readiness:
         """Whether a reserve and a confirm would be answered now, check by check."""
@@ -60,16 +62,20 @@ class OperationsService:
         shards: dict[str, object] = {"ok": is_open, "open": int(is_open), "epoch": shard.epoch}
         if not is_open:
             shards["problem"] = "shard 0 is closed"
-        failing = {name: count for name, count in self._failures().items() if count}
-        flusher: dict[str, object] = {"ok": not failing, "checkpoint": self._watermark.seq}
-        if failing:
-            flusher["problem"] = ", ".join(f"{name} failed {count} times in a row" for name, count in failing.items())
+        problems = self._problems()
+        flusher: dict[str, object] = {"ok": not problems, "checkpoint": self._watermark.seq}
+        if problems:
+            flusher["problem"] = ", ".join(problems)
         checks = {"redis": redis, "durable": durable, "shards": shards, "flusher": flusher}
         return Readiness(all(bool(check["ok"]) for check in checks.values()), checks)
 
     async def conservation(self) -> Conservation:
         """The law checked between Redis, the durable levels, the open reservations and the event log, without stopping sales."""
         return await Audit(self._shard, self._ledger, self._watermark).run()
+
+    async def metrics(self) -> bytes:
+        """The metrics in Prometheus' text format, of all workers where there are several."""
+        return await self._tell_metrics()
 
     def policy(self) -> dict[str, object]:
         """The tiers, limits and thresholds in force, their source and version."""

@@ -134,6 +134,10 @@ class Operations(Protocol):
         """Whether the gateway can do its work, check by check."""
         ...
 
+    async def metrics(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        ...
+
     async def conservation(self) -> Conservation:
         """Whether Redis, the durable levels, the reservations and the log add up."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import metrics
+from gateway.metrics import CONTENT_TYPE
 from gateway.web.bodies import EmptyBody
 from gateway.web.exchange import Exchange
 from gateway.web.reading import read_form
@@ -30,9 +30,9 @@ async def readyz(site: Site, _exchange: Exchange) -> Answer:
     return Answer(503, body, headers=NO_STORE + b"Retry-After: 1\r\n")
 
 
-async def metrics_text(_site: Site, _exchange: Exchange) -> Answer:
+async def metrics_text(site: Site, _exchange: Exchange) -> Answer:
     """All metrics in Prometheus' text format."""
-    return Answer(200, metrics.render(), media=metrics.CONTENT_TYPE, headers=NO_STORE)
+    return Answer(200, await site.services.operations.metrics(), media=CONTENT_TYPE, headers=NO_STORE)
 
 
 async def policy(site: Site, exchange: Exchange) -> Answer:

@@ -112,6 +112,22 @@ async def test_web_process_does_not_open_a_shard(stores: Stores, monkeypatch: py
             raise AssertionError("it must not open")
 
 
+async def test_web_process_does_not_join_a_shard_whose_redis_is_another_one(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart of Redis somebody has to judge what it kept; until then there is nothing to join."""
+    async with playing(stores, "work") as work:
+        await put(work, "tee", 5)
+        await work._link.call("HSET", work._shard.keys.meta, "lineage", "another")
+    monkeypatch.setattr("gateway.app.engine.OPEN_WAIT_S", 0.5)
+    with pytest.raises(Exception, match="not open yet"):
+        async with playing(stores, "web"):
+            raise AssertionError("it must not join")
+    monkeypatch.undo()
+    async with playing(stores, "work"), playing(stores, "web") as web:
+        assert (await reserve(web, "tee", "durable")).durable
+
+
 async def test_working_process_sweeps(stores: Stores) -> None:
     """Holds that nobody touches end at their deadline though the web process never looks."""
     async with playing(stores, "work") as work, playing(stores, "web") as web:

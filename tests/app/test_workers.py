@@ -6,15 +6,18 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.embedded.address import free_port
+from gateway.flush.follower import STALLED_S
 from tests.app.serving import Served, served
 from tests.service.stores import Stores
 
@@ -62,6 +65,12 @@ def is_ready(gateway: Served) -> bool:
         return gateway.request("GET", "/readyz")[0] == 200
     except OSError:
         return False
+
+
+def flusher_problem(gateway: Served) -> str:
+    """What readiness says of the flusher."""
+    problem: str = gateway.request("GET", "/readyz")[1]["checks"]["flusher"].get("problem", "")
+    return problem
 
 
 def put(gateway: Served, sku: str, on_hand: int) -> None:
@@ -113,19 +122,31 @@ def test_workers_sell_together_what_there_is_while_they_are_killed(stores: Store
 
 
 def test_workers_drain_in_order(stores: Stores, tmp_path: Path) -> None:
-    """SIGTERM: what is in flight is answered and committed, the exit status is 0, no process is left."""
+    """SIGTERM: what is in flight is committed and answered, which takes the working process; the exit status is 0, nobody is left."""
     with supervised(stores, tmp_path) as gateway:
-        put(gateway, "tee", 100)
+        put(gateway, "tee", 100_000)
         workers = pids(gateway)
-        with ThreadPoolExecutor(4) as pool:
-            answers = [pool.submit(reserve, gateway, "tee", f"key-{number}", "memory") for number in range(40)]
-            statuses = [answer.result() for answer in answers]
-            gateway.end()
-    assert statuses == [201] * 40
+        statuses: list[int] = []
+
+        def hold_until_the_end() -> None:
+            try:
+                while True:
+                    body = {"lines": [{"sku": "tee", "quantity": 1}]}
+                    statuses.append(gateway.request("POST", "/v1/reservations?ack=durable", body)[0])
+            except (OSError, HTTPException):
+                return
+
+        with ThreadPoolExecutor(8) as pool:
+            ends = [pool.submit(hold_until_the_end) for _ in range(8)]
+            until(lambda: len(statuses) > 50)
+            assert gateway.end() < 5
+            for end in ends:
+                end.result()
+    assert set(statuses) == {201}
     assert not any(map(is_alive, workers.values()))
     with served(stores, tmp_path) as again:
         _, told = again.request("GET", "/v1/stock/tee")
-        assert told["held"] == 40
+        assert told["held"] >= len(statuses)
         assert again.wait_for("shard_attached")["tail"] == 0, "the working process ended before all was committed"
 
 
@@ -176,6 +197,55 @@ def test_reload_that_one_worker_was_asked_for_reaches_all(stores: Stores, tmp_pa
             return all(one["tiers"]["cart"]["ttl_seconds"] == 111 for one in told)
 
         until(is_everywhere)
+
+
+def scrape(gateway: Served) -> dict[tuple[str, str], float]:
+    """The value of each series of one scrape, by name and worker; labels besides are summed over."""
+    connection = HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    found: Counter[tuple[str, str]] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name, sample.labels["worker"]] += sample.value
+    return dict(found)
+
+
+def test_scrape_of_any_worker_tells_all(stores: Stores, tmp_path: Path) -> None:
+    """Every scrape has each worker's own series; one that was killed begins again at zero and is there again."""
+    with supervised(stores, tmp_path) as gateway:
+        put(gateway, "tee", 100)
+        for number in range(40):
+            assert reserve(gateway, "tee", f"key-{number}") == 201
+        scrapes = [scrape(gateway) for _ in range(5)]
+        first = pids(gateway)
+        os.kill(first["web-1"], signal.SIGKILL)
+        until(lambda: pids(gateway)["web-1"] != first["web-1"])
+        until(lambda: ("gateway_requests_total", "web-1") in scrape(gateway))
+
+    for told in scrapes:
+        answered = [told["gateway_requests_total", name] for name in ("web-1", "web-2")]
+        assert sum(answered) >= 41
+        assert told["gateway_reservations_total", "work"] == 40
+        assert told.get(("gateway_reservations_total", "web-1"), 0) == 0
+
+
+def test_readiness_tells_when_nothing_is_committed(stores: Stores, tmp_path: Path) -> None:
+    """While the working process is frozen the others are not ready; afterwards they are."""
+    with supervised(stores, tmp_path, GATEWAY_ACK__TIMEOUT_MS="200") as gateway:
+        put(gateway, "tee", 100)
+        work = pids(gateway)["work"]
+        os.kill(work, signal.SIGSTOP)
+        try:
+            assert reserve(gateway, "tee", "key-1", "memory") == 201
+            # Each worker finds out by itself, and any of them may answer.
+            until(lambda: "does a `work` process run?" in flusher_problem(gateway), STALLED_S + 10)
+            until(lambda: not any(is_ready(gateway) for _ in range(8)))
+        finally:
+            os.kill(work, signal.SIGCONT)
+        until(lambda: all(is_ready(gateway) for _ in range(8)))
+        gateway.end()
 
 
 async def test_private_stores_may_be_shared_by_workers(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway import metrics
 from gateway.domain import errors as e
 from gateway.domain.answer import (
     BatchResult,
@@ -440,6 +441,9 @@ class FakeOperations:
 
     async def readiness(self) -> Readiness:
         return Readiness(self.books.is_ready, {"redis": {"ok": self.books.is_ready, "warnings": ["no replica"]}})
+
+    async def metrics(self) -> bytes:
+        return metrics.render()
 
     async def conservation(self) -> Conservation:
         return Conservation({"levels": 2}, [{"law": "held", "sku": "a", "expected": 1, "found": 2}])
