@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 
 import structlog
@@ -26,9 +27,9 @@ from gateway.flush.watermark import Watermark
 from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError
 from gateway.hot.judgement import Judgement, judge
 from gateway.hot.log import ChainBroken
-from gateway.hot.log_watch import LogWatch
 from gateway.hot.scripts import Scripts
 from gateway.hot.shard import Limits, Shard
+from gateway.hot.urgency import UrgencyWatch, Urging
 from gateway.loop import Job
 from gateway.paths import lua_dir
 from gateway.service.books import Books
@@ -43,7 +44,6 @@ log = structlog.get_logger(__name__)
 
 HASH = "one"  # how skus are spread over shards; one shard needs no spreading
 DRAIN_S = 2.5  # how long the end of the process waits for the durable store
-WATCHED_POLL_S = 0.01  # between two waits for the log of a flusher that watches it
 OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
 
 
@@ -144,8 +144,8 @@ class Engine:
             self.policy,
             batch_max=settings.flush.batch_max,
             lag_ms_max=settings.flush.lag_ms_max,
-            watch=await self._start_watch() if self._role == "work" else None,
         )
+        self._urging = Urging(self._shard)
         self._follower = Follower(self._shard, self._watermark)
         self._opener = Opener(self._shard, self._ledger, deployment, self.policy)
         self._books = Books(
@@ -159,6 +159,9 @@ class Engine:
         self._make_services(judgement, advice)
         await self._siblings.__aenter__()
         await self._open_first()
+        if self._role == "work":
+            self._watch_link = make_link(self._places, settings)
+            await self._watch_link.start()
         self._start_jobs()
 
     def _make_services(self, judgement: Judgement, advice: list[str]) -> None:
@@ -227,10 +230,12 @@ class Engine:
         await self._open()
         return 1
 
-    async def _start_watch(self) -> LogWatch:
-        self._watch_link = make_link(self._places, self._settings)
-        await self._watch_link.start()
-        return LogWatch(self._watch_link, self._shard, timeout_ms=self._settings.redis.command_timeout_ms)
+    async def _watch_urgency(self, watch: UrgencyWatch) -> int:
+        """One turn of the watch: where somebody waits in another process, the flusher begins."""
+        if await watch.is_urged():
+            self._flusher.urge()
+            self._flush_job.wake.set()
+        return 1
 
     def _start_jobs(self) -> None:
         settings = self._settings
@@ -239,7 +244,7 @@ class Engine:
             expected = (GatewayError, LedgerError)
             return Job(name, step, pause_seconds=pause_s, retry_seconds_max=retry_s_max, expected=expected)
 
-        poll_s = WATCHED_POLL_S if self._role == "work" else settings.flush.poll_ms / 1000
+        poll_s = settings.flush.poll_ms / 1000
         # A store that is back is used again within a second, so that what was due meanwhile does not wait for a long pause.
         if self._role == "web":
             self._flush_job = job("follower", self._follower.step, poll_s, 0.5)
@@ -248,6 +253,9 @@ class Engine:
             self._flush_job = job("flusher", self._flusher.step, poll_s, 1.0)
             sweeper = Sweeper(self._books, settings.expiry.batch_max)
             self._jobs = [self._flush_job, job("sweeper", sweeper.step, settings.expiry.sweep_ms / 1000, 0.5)]
+        if self._watch_link is not None:
+            watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
+            self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))
         self._jobs.append(job("keeper", self._keep_open, 0.2, 0.5))
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 
@@ -255,6 +263,8 @@ class Engine:
         """The log has something new: who waits for its commit is served at once, else changes may gather for a moment."""
         if is_urgent:
             self._flush_job.wake.set()
+            if self._role == "web":
+                self._urging.urge()
         elif self._linger is None:
             pause_s = self._settings.flush.linger_ms_max / 1000
             self._linger = asyncio.get_running_loop().call_later(pause_s, self._end_linger)

@@ -20,7 +20,6 @@ from gateway.durable.ledger import Batch, CommitUnknown, Ledger, LedgerUnavailab
 from gateway.flush.batches import build_batch, touched
 from gateway.flush.watermark import Watermark
 from gateway.hot.log import ChainBroken, Entry, read_entries
-from gateway.hot.log_watch import LogWatch
 from gateway.hot.shard import Shard
 
 log = structlog.get_logger(__name__)
@@ -62,16 +61,14 @@ class Flusher:
         *,
         batch_max: int,
         lag_ms_max: int,
-        watch: LogWatch | None = None,
     ) -> None:
-        """With `watch` the flusher has a process of its own: it waits for the log instead of being woken, and rests for nobody."""
         self._shard = shard
         self._ledger = ledger
         self._watermark = watermark
         self._policy = policy
         self._batch_max = batch_max
         self._lag_ms_max = lag_ms_max
-        self._watch = watch
+        self._is_urged = False
         self._rest_until = 0.0
         self._digest = ""
         self._checkpoint = 0
@@ -95,6 +92,7 @@ class Flusher:
         if not self._shard.is_open or self._epoch != self._shard.epoch or self._may_rest():
             return 0
         began = time.perf_counter()
+        self._is_urged = False
         try:
             entries = await self._read()
         except ChainBroken:
@@ -107,10 +105,7 @@ class Flusher:
                 self._shard.close()
                 raise ChainBroken("the log is gone")
             metrics.FLUSH_LAG_SECONDS.set(0)
-            settled = await self._settle_left()
-            if settled or self._watch is None:
-                return settled
-            return int(await self._watch.has_more(self._checkpoint))
+            return await self._settle_left()
         oldest_ms = entries[0].events[0].at_ms
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
         batch = await build_batch(self._shard.number, self._epoch, self._digest, entries)
@@ -124,14 +119,16 @@ class Flusher:
         self._rest_until = time.perf_counter() + rest_s
         return len(batch.events)
 
+    def urge(self) -> None:
+        """Somebody waits in another process: the next turn comes at once."""
+        self._is_urged = True
+
     def _may_rest(self) -> bool:
         """Whether nobody waits for a commit, nothing is older than it may become, and the last turn was just now.
 
         Batches then grow, which costs less per event, and requests go first.
         """
-        if self._watch is not None:
-            return False
-        return not self._watermark.is_awaited() and time.perf_counter() < self._rest_until
+        return not self._is_urged and not self._watermark.is_awaited() and time.perf_counter() < self._rest_until
 
     def _rest_factor(self, oldest_ms: int) -> int:
         lag_ms = self._shard.now_ms() - oldest_ms

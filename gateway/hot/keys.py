@@ -1,6 +1,6 @@
 """The names of every key, in one place.
 
-All keys of a shard begin with one hash tag, so that a script touches one slot; all but `meta` carry the generation,
+All keys of a shard begin with one hash tag, so that a script touches one slot; all but `meta` and `urgency` carry the generation,
 which only a
 rebuild changes. Scripts derive names they were not given from the log's name, by the same rules.
 """
@@ -21,11 +21,19 @@ class Keys:
     base: str = field(init=False)
     log: str = field(init=False)
     due: str = field(init=False)
+    urgency: str = field(init=False)
 
     def __post_init__(self) -> None:
         tag = f"{{{self.prefix}{self.shard}}}"
         base = f"{tag}:{self.generation}:"
-        for name, value in (("meta", f"{tag}:meta"), ("base", base), ("log", f"{base}log"), ("due", f"{base}due")):
+        own = {
+            "meta": f"{tag}:meta",
+            "base": base,
+            "log": f"{base}log",
+            "due": f"{base}due",
+            "urgency": f"{tag}:urgency",
+        }
+        for name, value in own.items():
             object.__setattr__(self, name, value)
 
     def named(self, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
@@ -68,6 +69,21 @@ async def test_commits_of_the_working_process_reach_every_one_that_waits(stores:
 
     assert sum(bought) == 150
     assert found == []
+
+
+async def test_flusher_that_rests_is_urged_by_another_process(stores: Stores) -> None:
+    """Whoever waits for a commit does not wait for the rest of a flusher elsewhere; a memory hold does not wake it."""
+    async with playing(stores, "work") as work, playing(stores, "web") as web:
+        await put(web, "tee", 50)
+        for _ in range(20):
+            work._flusher._rest_until = time.perf_counter() + 30
+            assert (await reserve(web, "tee", "durable")).durable
+        work._flusher._rest_until = time.perf_counter() + 30
+        held = await reserve(web, "tee")
+        await asyncio.sleep(0.3)
+        assert not web._watermark.covers(held.told.epoch, held.told.seq)
+        assert (await reserve(web, "tee", "durable")).durable
+        assert web._watermark.covers(held.told.epoch, held.told.seq)
 
 
 async def test_web_process_waits_in_vain_without_a_working_one_and_goes_on_with_the_next(stores: Stores) -> None:
