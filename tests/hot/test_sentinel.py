@@ -93,7 +93,10 @@ async def test_sentinels_majority_is_taken(others: list[Answer], named: int) -> 
         ([saying(b""), hanging_up], ["does not answer within 0.3 s", "can not be asked"]),
         ([saying(array("h", "x")), saying(b":1\r\n")], ["answers with no address", "answers with no address"]),
         ([naming(6000)], ["names 127.0.0.1:6000"]),
-        ([naming(7000), naming(6000), naming(6000)], ["names 127.0.0.1:7000", "names 127.0.0.1:6000"]),
+        (
+            [naming(7000), naming(6000), naming(6000)],
+            ["names 127.0.0.1:7000", "names 127.0.0.1:6000", "names 127.0.0.1:6000"],
+        ),
     ],
     ids=["all differ", "one knows", "one answers", "nonsense", "half of two", "half of four"],
 )
