@@ -170,9 +170,12 @@ def _sentinels(text: str, options: Mapping[str, str], context: ssl.SSLContext | 
 
 
 def _context(parts: Mapping[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
-    if parts.get("ssl_certfile"):
-        context.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"))
+    try:
+        context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
+        if parts.get("ssl_certfile"):
+            context.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"))
+    except OSError as problem:
+        raise ValueError(f"a certificate or key that redis_url names can not be used: {problem.strerror}") from problem
     if str(parts.get("ssl_cert_reqs", "")).lower() == "none":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -21,6 +21,7 @@ from tests.faults.way import Way, way_to
 
 SERVICE: Final = "shop"
 SENTINELS: Final = 3
+SENTINEL_PASSWORD: Final = "of-the-sentinels"
 DOWN_AFTER_SECONDS: Final = 1.0
 #: A replica that follows by a way of ours is left alone for as long: then the sentinels would tell it to go straight.
 FAILOVER_SECONDS_MAX: Final = 60.0
@@ -52,7 +53,8 @@ class Replicated:
     @staticmethod
     def url_by(ports: list[int]) -> str:
         """The same by other ways to the sentinels."""
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/{SERVICE}"
+        places = ",".join(f"127.0.0.1:{port}" for port in ports)
+        return f"redis+sentinel://{places}/{SERVICE}?sentinel_password={SENTINEL_PASSWORD}"
 
     @property
     def way(self) -> Way:
@@ -132,7 +134,9 @@ class Replicated:
         return True
 
     def _ask(self, port: int, *words: str) -> Any:
-        with redis.Redis(port=port, decode_responses=True, socket_timeout=5, protocol=2) as client:
+        with redis.Redis(
+            port=port, password=SENTINEL_PASSWORD, decode_responses=True, socket_timeout=5, protocol=2
+        ) as client:
             client.response_callbacks.clear()
             return client.execute_command("SENTINEL", *words)
 
@@ -145,6 +149,8 @@ class Replicated:
             "daemonize no",
             'logfile ""',
             f"dir {folder}",
+            f"requirepass {SENTINEL_PASSWORD}",
+            f"sentinel sentinel-pass {SENTINEL_PASSWORD}",
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.ports[self.primary]} {SENTINELS // 2 + 1}",
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_SECONDS * 1000:.0f}",
             f"sentinel failover-timeout {SERVICE} {FAILOVER_SECONDS_MAX * 1000:.0f}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +138,14 @@ def test_address_text_of_sentinels_never_shows_a_login() -> None:
     assert str(address) == "redis+sentinel://a:26379,b:2/m"
     assert [str(one) for one in address.sentinels] == ["redis://a:26379", "redis://b:2"]
     assert "hunter" not in f"{address!r} {address.sentinels!r}"
+
+
+@pytest.mark.parametrize("url", ["rediss://u:hunter2@h?", "redis+sentinel://u:hunter2@h/m?ssl=true&"])
+@pytest.mark.parametrize("parameter", ["ssl_ca_certs", "ssl_certfile"])
+def test_address_certificate_that_can_not_be_used(url: str, parameter: str, tmp_path: Path) -> None:
+    """A file that is not there, or is no certificate, is told before anything connects."""
+    (tmp_path / "text").write_text("no certificate")
+    for name in ("missing", "text"):
+        with pytest.raises(ValueError, match="certificate or key") as problem:
+            parse_address(f"{url}{parameter}={tmp_path / name}")
+        assert "hunter2" not in str(problem.value)
