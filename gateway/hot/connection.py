@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
+
+import structlog
 
 from gateway import metrics
 from gateway.hot.address import Address
+from gateway.hot.dial import dial
 from gateway.hot.link import Link, Lost, NotSent, QueueFull, Refused, Reply, ReplyError
+from gateway.hot.sentinel import Sentinels
 from gateway.hot.wire import Wire
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["Link", "Lost", "NotSent", "QueueFull", "Refused", "Reply", "ReplyError", "SocketLink"]
 
 PAUSE_S_MIN = 0.01  # before the first new attempt
 STEADY_S = 1.0  # a connection that held this long was a good one
+# A frozen or cut-off primary may still answer, and the sentinels have decided in as little as a second.
+WATCH_S = 1.0
 
 
 class SocketLink:
@@ -27,14 +34,15 @@ class SocketLink:
     def __init__(
         self, address: Address, *, timeout_ms: int, connect_timeout_ms: int, reconnect_ms_max: int, pending_max: int
     ) -> None:
-        self._address = address
+        self._address = self._reached = address
+        self._sentinels = Sentinels(address) if address.sentinels else None
         self._timeout_s = timeout_ms / 1000
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._reconnect_s_max = reconnect_ms_max / 1000
         self._pending_max = pending_max
         self._wire: Wire | None = None
         self._connected = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.lineage = ""
         self.problem = "not connected yet"
 
@@ -72,15 +80,27 @@ class SocketLink:
             return False
         return True
 
+    async def verify(self) -> None:
+        wire = self._wire
+        if wire is None or wire.is_over:
+            raise NotSent(self.problem)
+        try:
+            await self._look(wire, self._reached, needs_majority=True)
+        except (Refused, ReplyError, Lost) as problem:
+            raise NotSent(str(problem)) from problem
+
     async def start(self) -> None:
         """The connection is up. Raises Refused or OSError when the first attempt fails."""
         await self._connect()
-        self._keeper = asyncio.create_task(self._keep(), name="redis-connection")
+        self._tasks = [
+            asyncio.create_task(self._keep(), name="redis-connection"),
+            asyncio.create_task(self._watch(), name="redis-watch"),
+        ]
 
     async def close(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._wire is not None:
             self._wire.abort()
             self._wire = None
@@ -103,75 +123,72 @@ class SocketLink:
                 await self._connect()
                 connected_s = loop.time()
             except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
-                self.problem = f"{type(problem).__name__}: {problem}"
+                self._tell(f"{type(problem).__name__}: {problem}")
                 await asyncio.sleep(pause_s * (0.5 + random.random()))  # noqa: S311  # jitter, no secret
                 pause_s = min(pause_s * 2, self._reconnect_s_max)
 
     async def _connect(self) -> None:
+        # Asked anew each time, with a time of its own: where the primary was a moment ago says nothing after a failover.
+        address = self._address if self._sentinels is None else await self._sentinels.primary()
         async with asyncio.timeout(self._connect_timeout_s):
-            wire = await self._open()
+            wire = await dial(address, self._timeout_s)
             try:
-                await self._greet(wire)
+                self.lineage = await _lineage_of(wire, address)
             except ReplyError as refusal:
                 wire.abort()
-                raise Refused(f"{self._address} refuses the login: {refusal}") from refusal
+                raise Refused(f"{address} refuses the login: {refusal}") from refusal
             except BaseException:
                 wire.abort()
                 raise
-        self._wire = wire
+        self._wire, self._reached = wire, address
         self._connected.set()
+        log.info("redis_connected", address=str(address), lineage=self.lineage)
 
-    async def _open(self) -> Wire:
-        loop, address = asyncio.get_running_loop(), self._address
-        if address.is_tls:
-            wire = Wire(self._timeout_s, None)
-            await loop.create_connection(lambda: wire, address.host, address.port, ssl=address.ssl)
-            return wire
-        plain = await _connected(address)
-        wire = Wire(self._timeout_s, plain)
-        if address.path:
-            await loop.create_unix_connection(lambda: wire, sock=plain)
-        else:
-            await loop.create_connection(lambda: wire, sock=plain)
-        return wire
+    async def _watch(self) -> None:
+        """Each second: is this still the server that was connected to, and do the sentinels still name it?"""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            wire = self._wire
+            if wire is None or wire.is_over:
+                continue
+            try:
+                await self._look(wire, self._reached)
+            except Refused as problem:
+                self._tell(str(problem))
+                wire.abort()
+            except (ReplyError, Lost, NotSent):
+                continue  # it is busy, or the wire is over: that is seen to where it shows
 
-    async def _greet(self, wire: Wire) -> None:
-        """Log in, choose the database, and learn role and lineage before any script uses the connection."""
-        address = self._address
-        if address.password is not None:
-            user = (address.username,) if address.username else ()
-            await wire.call(("AUTH", *user, address.password))
-        if address.database:
-            await wire.call(("SELECT", address.database))
-        answer = await wire.call(("INFO", "replication"))
-        replication = dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)
-        if replication.get("role") != "master":
-            raise Refused(f"{address} is a {replication.get('role')}; the gateway needs the primary")
-        self.lineage = replication.get("master_replid", "")
+    async def _look(self, wire: Wire, address: Address, *, needs_majority: bool = False) -> None:
+        """The server at the wire's end is the primary, and has been since the connection was made. Raises Refused, if not.
+
+        Where too few sentinels answer the connection stays, unless the majority is needed: that sentinels are restarted is
+        no reason to stop selling.
+        """
+        if self._sentinels is not None:
+            try:
+                named = await self._sentinels.primary()
+            except Refused:
+                if needs_majority:
+                    raise
+            else:
+                if (named.host, named.port) != (address.host, address.port):
+                    raise Refused(f"the sentinels name {named.place} now, the connection is to {address.place}")
+        before = self.lineage
+        if (now := await _lineage_of(wire, address)) != before and wire is self._wire:
+            raise Refused(f"{address} has another lineage, {now}, than when it was connected to, {before}")
+
+    def _tell(self, problem: str) -> None:
+        """Why there is no connection: for who calls, and once for the log."""
+        if problem != self.problem:
+            log.warning("redis_not_connected", problem=problem)
+        self.problem = problem
 
 
-async def _connected(address: Address) -> socket.socket:
-    """A socket of our own that is connected, the first of the host's addresses that answers. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    if address.path:
-        places: list[tuple[int, int, int, object]] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.path)]
-    else:
-        told = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        places = [(family, kind, number, place) for family, kind, number, _, place in told]
-    problem: OSError | None = None
-    for family, kind, number, place in places:
-        plain = socket.socket(family, kind, number)
-        plain.setblocking(False)
-        try:
-            await loop.sock_connect(plain, place)  # type: ignore[arg-type]  # its stub knows no unix path
-        except OSError as refusal:
-            plain.close()
-            problem = refusal
-        except BaseException:
-            plain.close()
-            raise
-        else:
-            if family != socket.AF_UNIX:
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return plain
-    raise problem or OSError(f"{address} has no address")
+async def _lineage_of(wire: Wire, address: Address) -> str:
+    """The name of the history that the server writes. Raises Refused when it is not a primary, and as a call does."""
+    answer = await wire.call(("INFO", "replication"))
+    replication = dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)
+    if replication.get("role") != "master":
+        raise Refused(f"{address} is a {replication.get('role')}; the gateway needs the primary")
+    return str(replication.get("master_replid", ""))

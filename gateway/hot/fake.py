@@ -55,6 +55,9 @@ class FakeLink:
     async def wait_connected(self, timeout_s: float) -> bool:
         return True
 
+    async def verify(self) -> None:
+        """Nothing to verify: there is no other server."""
+
     async def start(self) -> None:
         """Nothing to connect to."""
 

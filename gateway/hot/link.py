@@ -62,6 +62,13 @@ class Link(Protocol):
         """Whether there is a connection, at the latest after the time."""
         ...
 
+    async def verify(self) -> None:
+        """The server at the other end is the primary now, by its own word and, where there are sentinels, by their majority.
+
+        Raises NotSent where that is not so, or where nobody can tell.
+        """
+        ...
+
     async def start(self) -> None:
         """The connection is up."""
         ...

@@ -240,14 +240,23 @@ class Shard:
         except (Lost, NotSent) as problem:
             raise HotStoreUnavailable("the scripts could not be loaded") from problem
 
-    async def ask_script(self, name: str, keys: tuple[str, ...], *arguments: str | int) -> list[str]:
+    async def verify(self) -> None:
+        """The server is the primary, so an epoch may be raised for it. Raises HotStoreUnavailable."""
+        try:
+            await self.link.verify()
+        except NotSent as problem:
+            raise HotStoreUnavailable(f"this Redis may not be the primary: {problem}") from problem
+
+    async def ask_script(
+        self, name: str, keys: tuple[str, ...], *arguments: str | int, lineage: str | None = None
+    ) -> list[str]:
         """The raw reply of a script that is no operation: `load` and `open`, which may be repeated."""
         function = self.scripts[name].function
-        return await self.ask_list("FCALL", function, len(keys), *keys, *arguments)
+        return await self.ask_list("FCALL", function, len(keys), *keys, *arguments, lineage=lineage)
 
-    async def ask_list(self, *arguments: str | int) -> list[Any]:
+    async def ask_list(self, *arguments: str | int, lineage: str | None = None) -> list[Any]:
         """As `ask`, for a command whose reply is an array."""
-        reply = await self.ask(*arguments)
+        reply = await self.ask(*arguments, lineage=lineage)
         if not isinstance(reply, list):
             raise HotStoreUnavailable(f"Redis answered {arguments[0]} with no array")
         return reply
@@ -257,9 +266,14 @@ class Shard:
         page = await self.ask_list("SCAN", cursor, "MATCH", pattern, "COUNT", count)
         return str(page[0]), page[1]
 
-    async def ask(self, *arguments: str | int) -> object:
-        """The reply of a plain command that changes nothing, or that may be repeated. Raises HotStoreUnavailable."""
+    async def ask(self, *arguments: str | int, lineage: str | None = None) -> object:
+        """The reply of a plain command that changes nothing, or that may be repeated; with `lineage` of that server alone.
+
+        Raises HotStoreUnavailable.
+        """
         for is_last in (False, True):
+            if lineage not in (None, self.link.lineage):
+                raise HotStoreUnavailable("another Redis has become the primary")
             try:
                 return await self.link.call(*arguments)
             except ReplyError as problem:

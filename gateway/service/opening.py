@@ -81,6 +81,8 @@ class Opener:
                 break  # nobody is at work on it, so what was seen stands
         if self._is_anothers(row):
             raise ShardRecovering("another gateway is opening the shard")
+        # To raise the epoch for a server that was the primary once would close the shard to those who work on the true one.
+        await shard.verify()
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
@@ -251,6 +253,8 @@ class Opener:
             ask_ms,
             how,
             self._deployment.id,
+            # What was read and written before is on this server: another one, just promoted, may have half of it.
+            lineage=lineage,
         )
         if reply[1] != "OPENED":
             raise ShardRecovering(f"Redis has epoch {reply[4]} already")

@@ -36,6 +36,18 @@ async def lag_of(redis_url: str, postgres_url: str) -> tuple[int, float]:
     return int(meta["seq"]) - int(checkpoint), due[0][1] / 1000 - time.time() if due else 86_400.0
 
 
+async def epoch_and_digests(postgres_url: str) -> tuple[int, set[str]]:
+    """The shard's epoch, and the digest of every entry that is committed, at this moment."""
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            epoch = await connection.fetchval("SELECT epoch FROM shards WHERE shard = 0")
+            rows = await connection.fetch("SELECT DISTINCT digest FROM events WHERE shard = 0")
+    finally:
+        await connection.close()
+    return int(epoch), {row["digest"] for row in rows}
+
+
 async def _read_durable(stores: Stores, url: str) -> None:
     connection = await asyncpg.connect(url)
     try:

@@ -19,7 +19,7 @@ from gateway.embedded.address import free_port
 from tests.acceptance.gateways import Gateway
 from tests.faults.checker import check
 from tests.faults.history import Circumstances, History
-from tests.faults.reading import lag_of, read_stores
+from tests.faults.reading import epoch_and_digests, lag_of, read_stores
 from tests.faults.stores import Stores
 from tests.faults.traffic import TIERS, Traffic
 
@@ -111,12 +111,21 @@ class Site:
 
     async def ready(self) -> None:
         """Every gateway says so."""
+        for at in range(len(self.gateways)):
+            await self.ready_at(at)
+
+    async def ready_at(self, at: int) -> None:
+        """One gateway says so."""
+        gateway, address = self.gateways[at], self.addresses[at]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            for gateway, address in zip(self.gateways, self.addresses, strict=True):
-                end_s = time.monotonic() + READY_SECONDS_MAX
-                while (told := await _ready(session, address)) != 200:
-                    assert time.monotonic() < end_s, f"{address} is not ready: {told}\n{gateway.log[-3000:]}"
-                    await asyncio.sleep(0.05)
+            end_s = time.monotonic() + READY_SECONDS_MAX
+            while (told := await _ready(session, address)) != 200:
+                assert time.monotonic() < end_s, f"{address} is not ready: {told}\n{gateway.log[-3000:]}"
+                await asyncio.sleep(0.05)
+
+    async def committed(self) -> tuple[int, set[str]]:
+        """The epoch, and the digests of all entries in the durable store."""
+        return await epoch_and_digests(self.postgres_url)
 
     async def kill_gateway(self, at: int, away_s: float) -> None:
         """kill -9, and so many seconds later it is started again at its address."""

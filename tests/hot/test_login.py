@@ -11,7 +11,7 @@ from gateway.domain.errors import GatewayError, HotStoreUnavailable
 from gateway.embedded import PrivateRedis
 from gateway.hot.connection import Refused
 from tests.hot.links import linked, new_link, new_shard
-from tests.hot.stub import bulk, stub_server
+from tests.hot.stub import array, bulk, stub_server
 
 CERTIFICATE = Path(__file__).parent / "certificate" / "certificate.pem"
 KEY = CERTIFICATE.with_name("key.pem")
@@ -142,3 +142,24 @@ async def test_tls_to_a_server_without_it() -> None:
     async with stub_server(echo) as (_, port):
         with pytest.raises(OSError, match=r".*"):
             await new_link(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none", connect_timeout_ms=500).start()
+
+
+async def test_tls_to_sentinels_and_to_whom_they_name() -> None:
+    """`ssl=true`: sentinels and Redis have to prove themselves alike; a sentinel that can not is not believed."""
+    ports: list[int] = []
+
+    def naming(_command: list[str]) -> bytes:
+        return array("127.0.0.1", str(ports[0]))
+
+    query = f"ssl=true&ssl_ca_certs={CERTIFICATE}"
+    async with (
+        stub_server(echo, server_side()) as (_, port),
+        stub_server(naming, server_side()) as (_, sentinel),
+        stub_server(naming) as (_, plain),
+    ):
+        ports.append(port)
+        async with linked(f"redis+sentinel://localhost:{sentinel}/shop?{query}") as link:
+            assert await link.call("ECHO", "hello") == "hello"
+        for place, trust in ((plain, query), (sentinel, "ssl=true")):
+            with pytest.raises(Refused, match=r"can not be asked|does not answer"):
+                await new_link(f"redis+sentinel://localhost:{place}/shop?{trust}").start()

@@ -1,0 +1,67 @@
+"""A shard is opened at the primary alone, and all of it at one server: what another one has is not touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.errors import HotStoreUnavailable
+from gateway.durable.ledger import Ledger
+from gateway.hot.keys import Keys
+from gateway.hot.link import NotSent
+from gateway.hot.shard import Shard
+from gateway.service import opening
+from gateway.service.rebuilding import Rebuilt, rebuild
+from tests.service.gateway import Gateway
+
+
+async def test_opening_at_a_server_that_may_not_be_the_primary_raises_no_epoch(
+    idle: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old primary that lost its shard is cut off with this gateway: the row stays as it is, for those at the true one."""
+    await idle.put("tee", 10)
+    await idle.flush()
+    before = await idle.ledger.read_shard(0)
+
+    async def nobody_knows() -> None:
+        raise NotSent("no majority")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idle.link, "verify", nobody_knows)
+        await idle.redis("DEL", idle.shard.keys.meta)
+        idle.shard.close()
+        with pytest.raises(HotStoreUnavailable, match="may not be the primary: no majority"):
+            await idle.keep()
+        assert await idle.ledger.read_shard(0) == before
+
+    assert await idle.keep() == 1
+    assert (await idle.level("tee")).on_hand == 10
+
+
+async def test_opening_that_is_led_to_another_server_halfway_installs_nothing_there(
+    idle: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generation was written to the server before: one that was promoted meanwhile has half of it, and keeps its meta."""
+    await idle.put("tee", 10)
+    held = await idle.reserve(("tee", 3))
+    await idle.flush()
+    await idle.redis("DEL", idle.shard.keys.log)
+    meta = await idle.redis("HGETALL", idle.shard.keys.meta)
+    lineage = idle.link.lineage
+
+    async def led_away(shard: Shard, keys: Keys, ledger: Ledger) -> Rebuilt:
+        rebuilt = await rebuild(shard, keys, ledger)
+        shard.link.lineage = "of another server"
+        return rebuilt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "rebuild", led_away)
+        idle.shard.close()
+        with pytest.raises(HotStoreUnavailable, match="another Redis"):
+            await idle.keep()
+    assert await idle.redis("HGETALL", idle.shard.keys.meta) == meta
+    assert not idle.shard.is_open
+
+    idle.link.lineage = lineage
+    assert await idle.keep() == 1
+    assert (await idle.read(held)).reservation.state == "held"
+    assert await idle.violations() == []
