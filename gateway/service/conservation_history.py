@@ -11,6 +11,7 @@ import asyncio
 from gateway.domain.event import GENESIS, Event, is_chained, parse_events
 from gateway.domain.stock import Level
 from gateway.durable.ledger import EventRow, Ledger, ShardRow
+from gateway.hot.log import EVENTS_BETWEEN_YIELDS
 from gateway.service.conservation_findings import Findings
 from gateway.service.conservation_lives import Lives, Told, public_id, seq_of, told_by
 from gateway.service.verdict import durable_read
@@ -54,11 +55,12 @@ class History:
                     entry = []
                 entry.append(row)
                 await self._follow(row)
+                if row.seq % EVENTS_BETWEEN_YIELDS == 0:
+                    await asyncio.sleep(0)
                 if row.seq == row.entry_seq:
                     self._check_chain(entry)
                     entry = []
             await self._check_ended()
-            await asyncio.sleep(0)
         if seq == end.checkpoint and self._digest != end.digest:
             tell(6, "digest", f"seq {seq}", "the chain does not end in the shard's digest")
 

@@ -74,7 +74,7 @@ Former = Callable[[Told, int], Awaitable[str | None]]
 class Lives:
     """Every life so far. Keeps the text of each open reservation, and of an ended one nothing unless it was reacquired.
 
-    That is some 400 bytes per reservation that is held or confirmed; what ended and goes on is looked up in the log.
+    That is some 300 bytes per reservation that is held or confirmed; what ended and goes on is looked up in the log.
     """
 
     def __init__(self, shard: int, findings: Findings, former: Former) -> None:

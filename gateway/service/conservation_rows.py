@@ -16,7 +16,7 @@ from gateway.service.conservation_findings import VIOLATIONS_MAX, Findings
 from gateway.service.conservation_lives import OPEN, Lives, public_id, read_place, told_by
 from gateway.service.verdict import durable_read
 
-ROWS_PAGE = 1000
+ROWS_PAGE = 500
 
 #: What is done with the holds of a page that are stored as the log tells them.
 OnHeld = Callable[[list[StoredReservation]], Awaitable[None]]
