@@ -19,8 +19,19 @@ def check(
     config: ConfigOption = None,
     url: Annotated[str, typer.Option("--url", help="Ask the running gateway at this address instead.")] = "",
     key: KeyOption = "",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Check the books: every level, event, reservation and hold. Writes nothing.")
+    ] = False,
 ) -> None:
-    """Say whether the configuration is valid, and print it; with --url, whether a running gateway is well."""
+    """Say whether the configuration is valid, and print it; with --url, whether a running gateway is well.
+
+    With --deep: whether the books add up, asked of the running gateway or, where none answers, read from its durable store. Ends
+    with 0 when nothing is wrong, 1 with violations, 2 when it could not be told.
+    """
+    if deep:
+        from gateway.cli.deep import check_deep
+
+        raise typer.Exit(check_deep(config, url, key))
     if url:
         raise typer.Exit(_check_gateway(url, key))
 

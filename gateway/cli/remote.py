@@ -87,13 +87,13 @@ class Remote:
         """The answer to a read."""
         return await self._repeat(_Request("GET", path, parameters), self._patience_seconds)
 
-    async def glance(self, path: str) -> Answer:
+    async def glance(self, path: str, *, seconds_max: float = ATTEMPT_SECONDS_MAX) -> Answer:
         """The answer to a read that is asked once, whatever its status.
 
         Raises:
             GaveUp: there is no answer.
         """
-        heard = await self._attempt(_Request("GET", path), 1)
+        heard = await self._attempt(_Request("GET", path, seconds_max=seconds_max), 1)
         if heard.answer is None:
             raise GaveUp(f"GET {self._url}{path}: {heard.failure}")
         return heard.answer

@@ -24,6 +24,7 @@ from gateway.durable.rows import (
     ShardState,
     SkuRow,
     SourceRow,
+    StoredReservation,
 )
 
 
@@ -73,6 +74,9 @@ class Ledger(Protocol):
 
     async def prepare(self, migrate: Literal["auto", "refuse"]) -> None:
         """The schema is this version's. Raises SchemaMismatch. Safe with several gateways starting at once."""
+
+    async def verify_schema(self) -> None:
+        """The schema is this version's; nothing was changed or locked. Raises SchemaMismatch."""
 
     async def settle_deployment(self, shards: int, hash_name: str, prefix: str) -> Deployment:
         """The store's deployment: recorded by the first gateway, compared ever after.
@@ -172,6 +176,18 @@ class Ledger(Protocol):
     async def read_events(self, shard: int, after_seq: int, limit: int) -> list[EventRow]:
         """Events by seq, at most `limit`, after the given seq."""
 
+    async def events_at(self, shard: int, seqs: Sequence[int]) -> list[EventRow]:
+        """The events with these seqs, in any order; those that are not there are left out."""
+
+    async def change_before(self, shard: int, random_part: str, seq: int) -> EventRow | None:
+        """The last event of a reservation before this seq, its reserve not counted: that one stands at the birth in its id."""
+
+    async def stored_page(self, shard: int, after: str, limit: int) -> list[StoredReservation]:
+        """Reservations in every state by random part, at most `limit`, after the given one ('' = from the start)."""
+
+    async def stored_among(self, random_parts: Sequence[str]) -> dict[str, StoredReservation]:
+        """These reservations by random part; those that are not there are left out."""
+
 
 __all__ = [
     "Batch",
@@ -193,4 +209,5 @@ __all__ = [
     "ShardState",
     "SkuRow",
     "SourceRow",
+    "StoredReservation",
 ]

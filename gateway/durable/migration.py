@@ -14,11 +14,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.durable.database import Connection as StoreConnection
 from gateway.durable.ledger import SchemaMismatch
 from gateway.durable.schema import metadata
+from gateway.durable.statement import Statement
 
 #: Not Alembic's default: a shop that uses Alembic in the same database has a table of that name already.
 VERSION_TABLE: Final = "schema_version"
@@ -29,6 +31,8 @@ _LOCK_SECONDS: Final = 5
 
 #: Names our turn among all users of PostgreSQL's advisory locks in one database ("gateway" in ASCII).
 _ADVISORY_KEY: Final = 0x67617465776179
+
+_VERSION: Final = Statement(text(f"SELECT version_num FROM {VERSION_TABLE}"))
 
 Mode = Literal["auto", "refuse"]
 
@@ -55,6 +59,14 @@ async def migrate_sqlite(engine: AsyncEngine, mode: Mode) -> None:
 
     async with engine.begin() as connection:
         await connection.run_sync(_migrate, mode, lambda _connection: None)
+
+
+async def verify(connection: StoreConnection) -> None:
+    """The schema is `newest()`, looked at like any row: nothing is made, changed or locked. Raises SchemaMismatch."""
+    rows = await connection.fetch(_VERSION)
+    stored = rows[0][0] if rows else None
+    if stored != newest():
+        raise SchemaMismatch(f"the durable store's schema is {stored}, this version reads {newest()}")
 
 
 def newest() -> str:

@@ -66,7 +66,16 @@ class PostgresDatabase:
     which state its transaction is, nobody knows.
     """
 
-    def __init__(self, url: str, *, pool_size: int, pool_timeout_ms: int, statement_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        pool_timeout_ms: int,
+        statement_timeout_ms: int,
+        is_read_only: bool = False,
+    ) -> None:
+        self._is_read_only = is_read_only
         self._url = url
         self._pool_size = pool_size
         self._pool_timeout_ms = pool_timeout_ms
@@ -196,6 +205,7 @@ class PostgresDatabase:
         return {
             "application_name": "reservation-gateway",
             "statement_timeout": str(statement_timeout_ms),
+            **({"default_transaction_read_only": "on"} if self._is_read_only else {}),
             # Our statements touch few rows; compiling them costs more than it saves.
             "jit": "off",
         }

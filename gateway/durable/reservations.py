@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Select, desc, select, text, tuple_, union_
 
 from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED
 from gateway.durable.database import Connection
-from gateway.durable.rows import ReservationQuery
+from gateway.durable.rows import ReservationQuery, StoredReservation
 from gateway.durable.schema import ENDED, LIVE, reservation_skus, reservations
-from gateway.durable.statement import Statement, number, word
+from gateway.durable.statement import IsAmong, Statement, among, number, word
 
 _LIVE_STATES: Final = (HELD, CONFIRMED)
 _STATES: Final = (*_LIVE_STATES, FULFILLED, RELEASED, EXPIRED)
@@ -33,10 +33,31 @@ _LIVE_PAGE: Final = Statement(
 )
 
 
+_STORED: Final = select(reservations.c.id, reservations.c.state, reservations.c.seq, reservations.c.packed)
+_STORED_PAGE: Final = Statement(
+    _STORED.where(reservations.c.shard == number("of_shard"), reservations.c.id > word("after_id"))
+    .order_by(reservations.c.id)
+    .limit(number("page"))
+)
+_STORED_AMONG: Final = Statement(_STORED.where(IsAmong(reservations.c.id, "random_parts")))
+
+
 async def read_reservation(connection: Connection, random_part: str) -> str | None:
     """As `Ledger.read_reservation`."""
     rows = await connection.fetch(_READ, random_part=random_part)
     return str(rows[0][0]) if rows else None
+
+
+async def stored_page(connection: Connection, shard: int, after: str, limit: int) -> list[StoredReservation]:
+    """As `Ledger.stored_page`."""
+    rows = await connection.fetch(_STORED_PAGE, of_shard=shard, after_id=after, page=limit)
+    return [StoredReservation(*row) for row in rows]
+
+
+async def stored_among(connection: Connection, random_parts: Sequence[str]) -> dict[str, StoredReservation]:
+    """As `Ledger.stored_among`."""
+    rows = await connection.fetch(_STORED_AMONG, random_parts=among(connection.dialect, random_parts))
+    return {row[0]: StoredReservation(*row) for row in rows}
 
 
 async def live_reservations(

@@ -7,7 +7,7 @@ around it. Instants are milliseconds by Redis' clock unless a name says otherwis
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.domain.stock import Level
 
@@ -94,6 +94,15 @@ class ReservationRow:
     deadline_ms: int
     ended_ms: int | None
     epoch: int
+    seq: int
+    packed: str
+
+
+class StoredReservation(NamedTuple):
+    """What the store says of a reservation: the columns it is found by, beside the text they were made of."""
+
+    random_part: str
+    state: str
     seq: int
     packed: str
 

@@ -59,7 +59,16 @@ class SqliteDatabase:
     A connection on which anything failed is closed instead of put back, which also rolls its transaction back.
     """
 
-    def __init__(self, path: Path, *, pool_size: int, pool_timeout_ms: int, statement_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        pool_size: int,
+        pool_timeout_ms: int,
+        statement_timeout_ms: int,
+        is_read_only: bool = False,
+    ) -> None:
+        self._is_read_only = is_read_only
         self._path = path
         self._pool_timeout_ms = pool_timeout_ms
         self._statement_timeout_ms = statement_timeout_ms
@@ -70,10 +79,14 @@ class SqliteDatabase:
         self._readers_free = asyncio.Semaphore(pool_size)
 
     async def open(self) -> None:
-        """Connections can be made; the file exists. Its folder must exist before."""
-        if not self._is_open:
+        """Connections can be made; the file exists. Its folder must exist before, and to only read it, the file as well."""
+        if self._is_open:
+            return
+        if self._is_read_only:
+            self._readers.append(await connect_reader(self._path, is_read_only=True))
+        else:
             self._writer = await connect_writer(self._path)
-            self._is_open = True
+        self._is_open = True
 
     async def close(self) -> None:
         """No connection is left; who still works on one closes it at the end."""
@@ -135,7 +148,11 @@ class SqliteDatabase:
     async def _borrowed_reader(self) -> AsyncIterator[aiosqlite.Connection]:
         await self._wait(self._readers_free)
         try:
-            raw = self._readers.pop() if self._readers else await connect_reader(self._path)
+            raw = (
+                self._readers.pop()
+                if self._readers
+                else await connect_reader(self._path, is_read_only=self._is_read_only)
+            )
             try:
                 yield raw
             except BaseException:
@@ -150,6 +167,8 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def _borrowed_writer(self) -> AsyncIterator[aiosqlite.Connection]:
+        if self._is_read_only:
+            raise LedgerUnavailable("the durable store was opened to be read only")
         await self._wait(self._writer_free)
         try:
             raw, self._writer = self._writer or await connect_writer(self._path), None

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import aiosqlite
 
@@ -45,9 +46,9 @@ async def connect_writer(path: Path) -> aiosqlite.Connection:
     return raw
 
 
-async def connect_reader(path: Path) -> aiosqlite.Connection:
-    """A connection that cannot write."""
-    return await _connect(path, _READER)
+async def connect_reader(path: Path, *, is_read_only: bool = False) -> aiosqlite.Connection:
+    """A connection that cannot write. With `is_read_only` it does not even tidy the log up when it is the last to leave."""
+    return await _connect(path, _READER, is_read_only=is_read_only)
 
 
 async def discard(raw: aiosqlite.Connection) -> None:
@@ -57,8 +58,8 @@ async def discard(raw: aiosqlite.Connection) -> None:
         await raw.close()
 
 
-async def _connect(path: Path, settings: tuple[str, ...]) -> aiosqlite.Connection:
-    raw = await _open_file(path)
+async def _connect(path: Path, settings: tuple[str, ...], *, is_read_only: bool = False) -> aiosqlite.Connection:
+    raw = await _open_file(path, is_read_only=is_read_only)
     try:
         for setting in settings:
             await raw.execute(setting)
@@ -71,9 +72,10 @@ async def _connect(path: Path, settings: tuple[str, ...]) -> aiosqlite.Connectio
     return raw
 
 
-async def _open_file(path: Path) -> aiosqlite.Connection:
+async def _open_file(path: Path, *, is_read_only: bool) -> aiosqlite.Connection:
+    target = f"file:{quote(str(path))}?mode=ro" if is_read_only else path
     # Without an isolation level the driver begins no transaction of its own: ours are written out.
-    raw = aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    raw = aiosqlite.connect(target, isolation_level=None, timeout=BUSY_SECONDS, uri=is_read_only)
     # The driver offers no other way to its thread. As a daemon it does not keep a process alive that fails with
     # the file open, and SQLite needs no farewell.
     thread = raw._thread

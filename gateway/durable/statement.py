@@ -78,7 +78,7 @@ class IsAmong(ColumnElement[bool]):
         self.values: BindParameter[Any] = bindparam(name)
 
 
-def among(dialect: DialectName, values: Sequence[str]) -> Any:
+def among(dialect: DialectName, values: Sequence[str] | Sequence[int]) -> Any:
     """The list as the driver takes it for an `IsAmong`."""
     return list(values) if dialect == "postgresql" else json.dumps(values, ensure_ascii=False)
 
@@ -86,7 +86,8 @@ def among(dialect: DialectName, values: Sequence[str]) -> Any:
 @compiles(IsAmong, "postgresql")
 def _any_of_array(element: IsAmong, compiler: SQLCompiler, **words: Any) -> str:
     column, values = compiler.process(element.column, **words), compiler.process(element.values, **words)
-    return f"{column} = ANY (CAST({values} AS TEXT[]))"
+    of = "BIGINT" if isinstance(element.column.type, BigInteger) else "TEXT"
+    return f"{column} = ANY (CAST({values} AS {of}[]))"
 
 
 @compiles(IsAmong, "sqlite")

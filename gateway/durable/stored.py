@@ -11,7 +11,17 @@ from sqlalchemy import literal_column, select
 from gateway.domain.stock import Sku
 from gateway.durable import books, deployment, history, reservations, shards, stock
 from gateway.durable.database import Database
-from gateway.durable.rows import Batch, Books, Deployment, EventRow, RequestRow, ReservationQuery, ShardRow
+from gateway.durable.migration import verify
+from gateway.durable.rows import (
+    Batch,
+    Books,
+    Deployment,
+    EventRow,
+    RequestRow,
+    ReservationQuery,
+    ShardRow,
+    StoredReservation,
+)
 from gateway.durable.statement import Statement
 
 _PING: Final = Statement(select(literal_column("1")))
@@ -31,6 +41,10 @@ class StoredLedger:
 
     async def prepare(self, migrate: Literal["auto", "refuse"]) -> None:
         await self._database.migrate(migrate)
+
+    async def verify_schema(self) -> None:
+        async with self._database.reading() as connection:
+            await verify(connection)
 
     async def settle_deployment(self, shards: int, hash_name: str, prefix: str) -> Deployment:
         async with self._database.writing() as connection:
@@ -121,3 +135,19 @@ class StoredLedger:
     async def read_events(self, shard: int, after_seq: int, limit: int) -> list[EventRow]:
         async with self._database.reading() as connection:
             return await history.read_events(connection, shard, after_seq, limit)
+
+    async def events_at(self, shard: int, seqs: Sequence[int]) -> list[EventRow]:
+        async with self._database.reading() as connection:
+            return await history.events_at(connection, shard, seqs)
+
+    async def change_before(self, shard: int, random_part: str, seq: int) -> EventRow | None:
+        async with self._database.reading() as connection:
+            return await history.change_before(connection, shard, random_part, seq)
+
+    async def stored_page(self, shard: int, after: str, limit: int) -> list[StoredReservation]:
+        async with self._database.reading() as connection:
+            return await reservations.stored_page(connection, shard, after, limit)
+
+    async def stored_among(self, random_parts: Sequence[str]) -> dict[str, StoredReservation]:
+        async with self._database.reading() as connection:
+            return await reservations.stored_among(connection, random_parts)

@@ -14,8 +14,12 @@ from gateway.durable.stored import StoredLedger
 _ALLOWED: Final = "postgresql://…, postgres://… or sqlite:///path"
 
 
-def ledger_for(url: str, *, pool_size: int, pool_timeout_ms: int, statement_timeout_ms: int) -> Ledger:
+def ledger_for(
+    url: str, *, pool_size: int, pool_timeout_ms: int, statement_timeout_ms: int, is_read_only: bool = False
+) -> Ledger:
     """The ledger behind a URL; nothing is connected yet.
+
+    With `is_read_only` the store itself refuses every write, and a SQLite file that is not there is not made.
 
     PostgreSQL takes what libpq takes (several hosts, `sslmode`, a socket's folder as `host`). SQLite's path is
     absolute after four slashes, relative to the working directory after three.
@@ -39,6 +43,7 @@ def ledger_for(url: str, *, pool_size: int, pool_timeout_ms: int, statement_time
             pool_size=pool_size,
             pool_timeout_ms=pool_timeout_ms,
             statement_timeout_ms=statement_timeout_ms,
+            is_read_only=is_read_only,
         )
     elif scheme == "sqlite":
         database = SqliteDatabase(
@@ -46,6 +51,7 @@ def ledger_for(url: str, *, pool_size: int, pool_timeout_ms: int, statement_time
             pool_size=pool_size,
             pool_timeout_ms=pool_timeout_ms,
             statement_timeout_ms=statement_timeout_ms,
+            is_read_only=is_read_only,
         )
     else:
         # The URL itself may hold a password, so only its scheme is repeated.

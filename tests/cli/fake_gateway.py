@@ -65,6 +65,7 @@ class FakeGateway:
     uploads: list[bytes] = field(default_factory=list)
     violations: list[dict[str, object]] = field(default_factory=list)
     is_ready: bool = True
+    conservation_status: int = 200
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -164,6 +165,8 @@ class FakeGateway:
         return web.json_response(shape, status=200 if self.is_ready else 503)
 
     async def _conservation(self, request: web.Request) -> web.Response:
+        if self.conservation_status != 200:
+            return web.json_response({"code": "durable_store_unavailable"}, status=self.conservation_status)
         return web.json_response({"checked": {"levels": len(self.on_hand)}, "violations": self.violations})
 
     async def _import(self, request: web.Request) -> web.Response:

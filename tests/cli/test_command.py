@@ -118,6 +118,27 @@ async def test_check_of_a_running_gateway_tells_its_verdict() -> None:
     assert "not well: GET" in absent[2]
 
 
+async def test_check_deep_asks_the_gateway_that_runs() -> None:
+    """At --url or at the configured address: 0 without violations, 1 with each of them told, 2 when it gives no verdict."""
+    async with fake_gateway() as fake:
+        configured = {**CLEAN, "GATEWAY_PORT": fake.url.rpartition(":")[2]}
+        clean = await command("check", "--deep", environ=configured)
+        fake.violations = [{"invariant": 8, "kind": "lost", "where": "rsv_0-1-2-x", "detail": "[gone]"}]
+        broken = await command("check", "--deep", "--url", fake.url, environ=CLEAN)
+        fake.conservation_status = 503
+        behind = await command("check", "--deep", environ=configured)
+        url = fake.url
+    absent = await command("check", "--deep", "--url", url, environ=CLEAN)
+
+    assert [found[0] for found in (clean, broken, behind, absent)] == [0, 1, 2, 2]
+    assert f"asked the gateway at {url}" in clean[1]
+    assert "checked: levels 0\nverdict: 0 violations" in clean[1]
+    assert "violation: invariant 8, lost, rsv_0-1-2-x: [gone]\n" in broken[1]
+    assert "verdict: 1 violations" in broken[1]
+    assert "not checked: durable_store_unavailable" in behind[2]
+    assert f"not checked: GET {url}/healthz" in absent[2]
+
+
 async def test_command_with_wrong_options_ends_with_status_2() -> None:
     """A mistyped option or value is a usage error."""
     assert (await command("replay", "x.csv", "--spede", "max"))[0] == 2

@@ -12,7 +12,7 @@ import pytest
 from gateway.domain.errors import DurableStoreUnavailable, GatewayError
 from gateway.domain.event import chain
 from gateway.domain.identifier import mint_random_part
-from gateway.service import conservation
+from gateway.service import conservation_findings, conservation_tail
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -173,11 +173,13 @@ async def test_conservation_finds_a_reservation_that_changed(traded: tuple[Gatew
     more = text.replace("tee\tmain\t2\t0", "tee\tmain\t4\t0")
     assert more != text
     await run_sql(url, f"UPDATE reservations SET packed = '{more}' WHERE id = '{part}'")
-    assert await gateway.violations() == ["1 held main/tee/main"]
+    fields = text.split("\t")
+    row = f"8 row rsv_0-{fields[4]}-{fields[5]}-{part}"
+    assert await gateway.violations() == ["1 held main/tee/main", row]
     await run_sql(url, f"UPDATE reservations SET packed = '{text}' WHERE id = '{part}'")
     assert await gateway.violations() == []
     await run_sql(url, f"UPDATE reservations SET state = 'released' WHERE id = '{part}'")
-    assert set(await gateway.violations()) == {"1 held main/tee/main", "1 held main/mug/main"}
+    assert set(await gateway.violations()) == {"1 held main/tee/main", "1 held main/mug/main", row}
 
 
 @pytest.mark.parametrize("sku", ["tee", "mug"])
@@ -195,7 +197,7 @@ async def oversell(gateway: Gateway, sku: str) -> None:
     last, digest = await gateway.redis("HMGET", keys.meta, "seq", "digest")
     seq, now_ms, epoch = int(last) + 1, await gateway.clock_ms(), gateway.shard.epoch
     part, line = mint_random_part(), f"{sku}\tmain\t50\t0"
-    fields = f"h\t{now_ms + 60_000}\t{epoch}\t{seq}\t{epoch}\t{seq}\t{now_ms}\t\t\tmain\tcart\t\t\t\t"
+    fields = f"h\t{now_ms + 600_000}\t{epoch}\t{seq}\t{epoch}\t{seq}\t{now_ms}\t\t\tmain\tcart\t\t\t\t"
     before = (await gateway.redis("HGET", keys.sku("main", sku), "Lmain")).split(" ")
     on_hand, held, committed, deducted, safety, version = (int(number) for number in before[:6])
     after = (on_hand, held + 50, committed, deducted, safety, version + 1)
@@ -209,7 +211,7 @@ async def oversell(gateway: Gateway, sku: str) -> None:
     level = " ".join(map(str, (*after, epoch, seq, now_ms)))
     await gateway.redis("HSET", keys.sku("main", sku), "Lmain", level)
     await gateway.redis("SET", keys.reservation(part), f"{fields}\n{line}")
-    await gateway.redis("ZADD", keys.holds("main", sku), now_ms + 60_000, part)
+    await gateway.redis("ZADD", keys.holds("main", sku), now_ms + 600_000, part)
     await gateway.redis("HSET", keys.meta, "seq", seq, "digest", link)
 
 
@@ -227,7 +229,7 @@ async def test_conservation_takes_a_source_that_lowered_stock_for_no_oversell(tr
 async def test_conservation_is_bounded(traded: tuple[Gateway, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is wrong, a bounded number of violations is told."""
     gateway, url = traded
-    monkeypatch.setattr(conservation, "VIOLATIONS_MAX", 2)
+    monkeypatch.setattr(conservation_findings, "VIOLATIONS_MAX", 2)
     await run_sql(url, "UPDATE levels SET on_hand = on_hand + 1")
     assert len(await gateway.violations()) == 2
 
@@ -238,7 +240,7 @@ async def test_conservation_with_a_flusher_that_stands_still_is_told_to_come_aga
     """What Redis tells can not be compared before it is committed: no verdict rather than a wrong one."""
     gateway, _ = traded
     await gateway.reserve(("tee", 1))
-    monkeypatch.setattr(conservation, "CATCH_UP_MS", 20)
+    monkeypatch.setattr(conservation_tail, "CATCH_UP_MS", 20)
     with pytest.raises(DurableStoreUnavailable):
         await gateway.violations()
     await gateway.flush()
