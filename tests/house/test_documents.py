@@ -27,3 +27,16 @@ def test_documents_lua_readme_names_every_text_form() -> None:
     wanted += [f"`{name}`" for name in ["reserve", "extend", "confirm", "fulfil", "release", "put", "adjust", "pause"]]
 
     assert [word for word in wanted if word not in text] == []
+
+
+def test_readme_names_scenarios_that_exist() -> None:
+    """What README says of faults is what a scenario does: each one it names is there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"\| `(test_\w+)` \|", readme)
+    there = {
+        name
+        for path in (ROOT / "tests" / "faults").glob("test_*.py")
+        for name in re.findall(r"^async def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) >= 10
+    assert [name for name in named if name not in there] == []
