@@ -58,7 +58,7 @@ class Premises:
         self._folder.lock()
         try:
             if not self.places.database_url:
-                self.places.database_url = f"sqlite:///{self._folder.path / 'gateway.sqlite3'}"
+                self.places.database_url = self._folder.database_url
             if not self.places.redis_url:
                 self._start_redis(self._folder)
         except BaseException:

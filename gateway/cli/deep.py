@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 #: How long a gateway may look: it reads its whole log and every reservation.
 SECONDS_MAX = 3600.0
 
-#: The file in the data folder of a gateway without a `database_url`.
-SQLITE_NAME = "gateway.sqlite3"
-
 
 def check_deep(config: Path | None, url: str, key: str) -> int:
     """Every violation is printed, then a summary. Returns 0 when there are none, 1 when there are, 2 when it could not be told.
@@ -120,7 +117,7 @@ async def _read(settings: Settings) -> int:
 def _embedded_url(settings: Settings) -> str:
     from gateway.embedded import DataFolder
 
-    return f"sqlite:///{DataFolder(settings.data_dir).path / SQLITE_NAME}"
+    return DataFolder(settings.data_dir).database_url
 
 
 def _tell(checked: Mapping[str, object], violations: Sequence[Mapping[str, object]]) -> int:

@@ -10,6 +10,7 @@ from types import TracebackType
 from gateway.embedded.errors import FolderInUse, FolderUnusable
 
 LOCK_NAME = "gateway.lock"
+SQLITE_NAME = "gateway.sqlite3"
 
 
 class DataFolder:
@@ -24,6 +25,11 @@ class DataFolder:
         """Nothing is touched before `lock`."""
         self.path = Path(path).expanduser().absolute()
         self._lock_fd: int | None = None
+
+    @property
+    def database_url(self) -> str:
+        """The durable store of a gateway that was given none."""
+        return f"sqlite:///{self.path / SQLITE_NAME}"
 
     def lock(self) -> None:
         """The folder exists (made with mode 0700) and belongs to this process until `unlock` or its end.

@@ -13,7 +13,7 @@ import structlog
 
 from gateway import metrics
 from gateway.hot.address import Address
-from gateway.hot.dial import dial
+from gateway.hot.dial import dial, greeting
 from gateway.hot.link import Link, Lost, NotSent, QueueFull, Refused, Reply, ReplyError
 from gateway.hot.sentinel import Sentinels
 from gateway.hot.wire import Wire
@@ -132,14 +132,8 @@ class SocketLink:
         address = self._address if self._sentinels is None else await self._sentinels.primary()
         async with asyncio.timeout(self._connect_timeout_s):
             wire = await dial(address, self._timeout_s)
-            try:
+            with greeting(wire, address):
                 self.lineage = await _lineage_of(wire, address)
-            except ReplyError as refusal:
-                wire.abort()
-                raise Refused(f"{address} refuses the login: {refusal}") from refusal
-            except BaseException:
-                wire.abort()
-                raise
         self._wire, self._reached = wire, address
         self._connected.set()
         log.info("redis_connected", address=str(address), lineage=self.lineage)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gateway.hot.address import Address
 from gateway.hot.link import Refused, ReplyError
@@ -16,19 +18,26 @@ async def dial(address: Address, timeout_s: float) -> Wire:
     The caller bounds the dialling itself. Raises OSError, Refused, Lost, NotSent; no wire is left open then.
     """
     wire = await _open(address, timeout_s)
-    try:
+    with greeting(wire, address):
         if address.password is not None:
             user = (address.username,) if address.username else ()
             await wire.call(("AUTH", *user, address.password))
         if address.database:
             await wire.call(("SELECT", address.database))
+    return wire
+
+
+@contextmanager
+def greeting(wire: Wire, address: Address) -> Iterator[None]:
+    """The wire is given up where its greeting fails. Raises Refused for what the server answers with an error."""
+    try:
+        yield
     except ReplyError as refusal:
         wire.abort()
         raise Refused(f"{address} refuses the login: {refusal}") from refusal
     except BaseException:
         wire.abort()
         raise
-    return wire
 
 
 async def _open(address: Address, timeout_s: float) -> Wire:

@@ -59,22 +59,23 @@ class Dispatcher:
         self._begins = {(route.method, route.path): route for route in table if route.begin is not None}
         self.next_request_id = RequestIds()
 
-    def begin(self, request: web.BaseRequest, ended: Callable[[Answer | None], None]) -> bool:
-        """Whether the request is under way without a task: `ended` is then told its answer, later and once.
+    def short_way(self, method: str, target: str) -> Route | None:
+        """The route where it has one for this request."""
+        return self._begins.get((method, target.partition("?")[0]))
+
+    def begin(self, route: Route, request: web.BaseRequest, ended: Callable[[Answer | None], None]) -> bool:
+        """Whether the request is under way by its `short_way`: `ended` is then told its answer, later and once.
 
         False, or `ended(None)`, and nothing was done: `__call__` is to be asked, which also says what is wrong with it.
         """
-        path, _, query = request.raw_path.partition("?")
-        route = self._begins.get((request.method, path))
-        if route is None or route.begin is None:
+        if route.begin is None:
             return False
         site, begun = self._site, _Begun(self, route, request, ended)
         is_begun = False
         site.requests_in_flight += 1
         try:
-            exchange = Exchange(request, begun.request_id, begun.started_s, route, (), self._admit(route, request))
-            if query and route.query is not None:
-                exchange.read_query(query)
+            query = request.raw_path.partition("?")[2]
+            exchange = self._exchange(request, begun.request_id, begun.started_s, route, (), query)
             is_begun = route.begin(site, exchange, begun.end)
         except GatewayError:
             pass  # the long way finds it again, and says it
@@ -96,10 +97,7 @@ class Dispatcher:
                 raise MalformedRequest
             route, path, query = self._find(request.method, request.raw_path)
             metrics = self._metrics[id(route)]
-            principal = self._admit(route, request)
-            exchange = Exchange(request, request_id, started_s, route, path, principal)
-            if query and route.query is not None:
-                exchange.read_query(query)
+            exchange = self._exchange(request, request_id, started_s, route, path, query)
             answer = await route.handler(site, exchange)
         except GatewayError as error:
             answer = site.problems.answer(error, request_id)
@@ -116,6 +114,21 @@ class Dispatcher:
             site.requests_in_flight -= 1
         self._complete(answer, request_id, metrics, started_s)
         return answer
+
+    def _exchange(
+        self,
+        request: web.BaseRequest,
+        request_id: str,
+        started_s: float,
+        route: Route,
+        path: tuple[str, ...],
+        query: str,
+    ) -> Exchange:
+        """The request with its principal and its query. Raises as `_admit`."""
+        exchange = Exchange(request, request_id, started_s, route, path, self._admit(route, request))
+        if query and route.query is not None:
+            exchange.read_query(query)
+        return exchange
 
     def _id_of(self, request: web.BaseRequest) -> str:
         """The request's own id, where it brought a proper one."""

@@ -29,7 +29,8 @@ class Server(web.Server):
     ) -> None:
         """Needs a running loop."""
         super().__init__(dispatch)
-        #: The short way of a request; see `Dispatcher.begin`.
+        #: The short way of a request; see `Dispatcher`.
+        self.short_way = dispatch.short_way
         self.begin = dispatch.begin
         self._own = (limits, problems, next_request_id)
         self._connection: type[Connection] = DirectConnection
