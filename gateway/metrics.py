@@ -163,6 +163,11 @@ FLUSH_LAG_SECONDS = _gauge(
 )
 LEDGER_ERRORS = Bound(_counter("gateway_ledger_errors_total", "Failed operations of the durable store.", "operation"))
 
+CLOCK_SHIFT_SECONDS = _gauge(
+    "gateway_clock_shift_seconds",
+    "What jumps of Redis' clock have put it off; added to its time. 0 when it did not jump, or has come right again.",
+)
+
 EXPIRY_LATENESS_SECONDS = _histogram(
     "gateway_expiry_lateness_seconds",
     "Time from the deadline of a swept hold to the return of its units.",

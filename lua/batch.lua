@@ -2,7 +2,7 @@
 batch: several operations as one unit of work, in the order given, each seeing the earlier ones; one refused does not stop the rest.
 A caller that sends a call again when its reply was lost names each reservation once: a step is recognised by the state it led to.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
@@ -15,6 +15,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta or log gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the caller's time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   NOT_LOADED  {name...} of what is not in Redis: load it and repeat; nothing changed
   MORE_DUE    more holds were due than one call takes back: those were taken back; repeat
   BATCH       one array per operation: what its own script answers from the status on

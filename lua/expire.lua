@@ -1,7 +1,7 @@
 --[[
 expire: the sweep. Holds past their deadline go back to stock, those of the earliest skus first, a bounded number per call.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
@@ -15,6 +15,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta or log gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the caller's time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   NOT_LOADED  {name...} of what is not in Redis: load it and repeat; nothing changed
   BACKLOG     even the spare of the backlog is used up: nothing changed
   SWEPT       {holds, lateness_ms, next_due_ms}: next_due_ms 0 = no hold is open

@@ -1,7 +1,7 @@
 --[[
 extend: move the deadline of a live hold, in its tier or into another.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 KEYS[4]  reservation  string see lua/README.md; named so that a cluster can route and check it
@@ -15,6 +15,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta or log gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the caller's time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   NOT_LOADED  {name...} of what is not in Redis: load it and repeat; nothing changed
   MORE_DUE    more holds were due than one call takes back: those were taken back; repeat
   NOT_FOUND     another shop's, or another birth: nothing changed

@@ -1,7 +1,7 @@
 --[[
 group: reserves of several callers that came at the same moment, each judged as by its own call, in the order given.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
@@ -14,6 +14,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta or log gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the callers' time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   GROUP       one array per operation: what reserve answers from the status on, also NOT_LOADED and MORE_DUE
 Writes   what the operations write, with one entry for all.
 Cost     the sum of theirs

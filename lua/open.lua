@@ -15,6 +15,8 @@ ARGV[9]  lineage      text   the replication history of this server
 ARGV[10] ask_until    int    until when an unknown request is looked up in the durable store, ms from now; -1 = as meta says
 ARGV[11] how          text   created, adopted or rebuilt
 ARGV[12] deployment   text   the deployment this shard belongs to
+ARGV[13] expected_ms  int    what the shard's clock says by the caller's monotonic one; 0 = the caller has not seen it yet
+ARGV[14] lease_ms     int    how long the shard may work on from now; 0 = without an end
 
 Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   OVERTAKEN  {epoch}: meta is not what the caller saw, or has this epoch or a later one
@@ -25,14 +27,18 @@ Flags    allow-oom
 ]]
 local SEEN_EPOCH, SEEN_DIGEST, SEQ, DIGEST = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW, DEPLOYMENT = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local EXPECTED, LEASE_MS = tonumber(ARGV[13]), tonumber(ARGV[14])
+local JUMP_MS_MIN = 1000 -- a smaller difference is the way here, or a clock that is being set right
 
-local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until')
+local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until', 'horizon')
 if (meta[1] or '0') ~= SEEN_EPOCH or (meta[2] or '') ~= SEEN_DIGEST or tonumber(meta[1] or '0') >= tonumber(EPOCH) then
   return { NONCE, 'OVERTAKEN', '0', '0', meta[1] or '0' }
 end
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-if meta[3] and tonumber(meta[3]) > now then now = tonumber(meta[3]) end
+time_ms = read_time(meta[5])
+if EXPECTED > 0 and math.abs(EXPECTED - time_ms) > JUMP_MS_MIN then
+  time_ms, shift = EXPECTED, shift + EXPECTED - time_ms
+end
+local now = math.max(time_ms, tonumber(meta[3] or '0'))
 local ask_until = ASK_UNTIL == '-1' and (meta[4] or '0') or format('%d', now + tonumber(ASK_UNTIL))
 local seq = SEQ + 1
 local payload = format('E\t%d\t%s\tshard.opened\t%d\t\tgateway\t\t%s\t', seq, EPOCH, now, HOW)
@@ -41,4 +47,6 @@ call('XADD', LOG, format('%d-0', seq), 'e', payload, 'd', link)
 call('DEL', META)
 call('HSET', META, 'epoch', EPOCH, 'gen', GENERATION, 'seq', format('%d', seq), 'digest', link, 'checkpoint', format('%d', SEQ),
   'clock', format('%d', now), 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
+if shift ~= 0 then call('HSET', META, 'horizon', format('%s %d', HORIZON_MAX, shift)) end
+if LEASE_MS > 0 then call('HSET', META, 'lease', format('%d', time_ms + LEASE_MS)) end
 return { NONCE, 'OPENED', format('%d', now), format('%d', SEQ), format('%d', seq), link }

@@ -1,7 +1,7 @@
 --[[
 read_sku: skus with all their levels, in the order of writes; what is due of them is back on sale first.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 KEYS[4..] skus       hash   the levels of each
@@ -15,6 +15,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta or log gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the caller's time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   NOT_LOADED  {name...} of what is not in Redis: load it and repeat; nothing changed
   MORE_DUE    more holds were due than one call takes back: those were taken back; repeat
   SKUS        {sku text...} in the order asked for

@@ -1,7 +1,7 @@
 --[[
 settle: the durable store has everything up to a checkpoint; the log before it is dropped, and what is settled gets a life.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's
@@ -18,6 +18,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the caller's time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   SETTLED     {trimmed}: entries dropped from the log
 Writes   meta's checkpoint, key lives, the log's length.
 Cost     O(names + entries dropped)

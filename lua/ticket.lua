@@ -1,7 +1,7 @@
 --[[
 ticket: the right to load one item from the durable store, for a moment. It is taken before the durable row is read.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 KEYS[4]  ticket       string named so that a cluster can route and check it
@@ -17,6 +17,7 @@ Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED      wrong epoch, or meta gone: nothing read further
   POISONED    an earlier call broke off while writing: nothing read further
   LATE        the caller's time is over: nothing changed
+  LAPSED      no gateway has found the durable store for the lease: nothing changed
   HELD        another load of this item is under way: nothing changed
   TAKEN       the ticket is the caller's, now or before
 Writes   the ticket; on TAKEN only.

@@ -35,6 +35,8 @@ NAMES = (
     "read_sku",
     "read_reservation",
     "expire",
+    "tick",
+    "lease",
     "ticket",
     "load",
     "settle",

@@ -207,6 +207,8 @@ class Shard:
         self.checkpoint = max(self.checkpoint, checkpoint)
         if status == "LATE":
             raise Overloaded("the request waited too long", outcome=_outcome(sent))
+        if status == "LAPSED":
+            raise ShardRecovering("no gateway has reached the durable store for too long", outcome=_outcome(sent))
         if status == "BACKLOG":
             raise Overloaded("too much is not yet persisted", outcome=_outcome(sent))
         return Answer(status, reply[4:], now_ms, checkpoint)

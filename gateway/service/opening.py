@@ -24,7 +24,7 @@ from gateway.flush.batches import build_batch
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
-from gateway.service.rebuilding import rebuild
+from gateway.service.rebuilding import clear, rebuild
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +48,22 @@ class Meta:
 class Opener:
     """Opens one shard. `open` is safe to repeat and to run on several gateways at once: the row decides."""
 
-    def __init__(self, shard: Shard, ledger: Ledger, deployment: Deployment, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        ledger: Ledger,
+        deployment: Deployment,
+        policy: Callable[[], Policy],
+        expected_ms: Callable[[], int],
+        lease_ms: int,
+    ) -> None:
+        """`expected_ms` is what the shard's clock should say, 0 = not known; `lease_ms` how long it works without the durable store."""
         self._shard = shard
         self._ledger = ledger
         self._deployment = deployment
         self._policy = policy
+        self._expected_ms = expected_ms
+        self._lease_ms = lease_ms
         self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -230,7 +241,9 @@ class Opener:
         row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
         old = meta.generation if meta is not None else raised.generation
         if old != generation:
-            self._forget_task = asyncio.create_task(self._forget(old))
+            self._forget_task = asyncio.create_task(
+                clear(self._shard, Keys(self._shard.prefix, self._shard.number, old))
+            )
         return row
 
     async def _install(
@@ -253,6 +266,8 @@ class Opener:
             ask_ms,
             how,
             self._deployment.id,
+            self._expected_ms(),
+            self._lease_ms,
             # What was read and written before is on this server: another one, just promoted, may have half of it.
             lineage=lineage,
         )
@@ -273,17 +288,6 @@ class Opener:
         if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
-
-    async def _forget(self, generation: int) -> None:
-        """The keys of a generation that is over are dropped, a page at a time."""
-        base = Keys(self._shard.prefix, self._shard.number, generation).base
-        cursor = "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{base}*", PAGE)
-            if names:
-                await self._shard.ask("UNLINK", *names)
-            if cursor == "0":
-                return
 
 
 def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:

@@ -29,6 +29,7 @@ class OperationsService:
         problems: Callable[[], list[str]],
         reloaded: Callable[[], None],
         tell_metrics: Callable[[], Awaitable[bytes]],
+        clock_warnings: Callable[[], list[str]],
     ) -> None:
         """`problems` are those of the background jobs, a sentence each; `reloaded` is called after a reload that was asked for here."""
         self._shard = shard
@@ -40,6 +41,7 @@ class OperationsService:
         self._problems = problems
         self._reloaded = reloaded
         self._tell_metrics = tell_metrics
+        self._clock_warnings = clock_warnings
 
     async def readiness(self) -> Readiness:
         """Whether a reserve and a confirm would be answered now, check by check."""
@@ -48,8 +50,9 @@ class OperationsService:
         redis: dict[str, object] = {"ok": is_connected, "server": self._judgement.server}
         if not is_connected:
             redis["problem"] = "not connected"
-        if self._judgement.warnings:
-            redis["warnings"] = self._judgement.warnings
+        warnings = [*self._judgement.warnings, *self._clock_warnings()]
+        if warnings:
+            redis["warnings"] = warnings
         durable: dict[str, object] = {"ok": True}
         try:
             await self._ledger.ping()

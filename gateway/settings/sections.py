@@ -57,6 +57,7 @@ class DurableSettings(Section):
     """The connection to the durable store."""
 
     migrate: Literal["auto", "refuse"] = "auto"
+    lease_seconds: int = Field(30, ge=0, le=3_600)
     pool_size: int = Field(8, ge=1, le=100)
     pool_timeout_ms: int = Field(2_000, ge=10, le=60_000)
     statement_timeout_ms: int = Field(5_000, ge=10, le=600_000)

@@ -2,6 +2,7 @@
 
 
 local BACKLOG_SPARE = 100000 -- events that confirm, release and expire may still write when the backlog is full
+local HORIZON_MAX = '9007199254740991' -- ms; the clock follows TIME wherever it goes
 local DUE_MAX = 64 -- holds one call takes back; measured below a millisecond
 local DUE_LINES_MAX = 500 -- and their lines; 8 ms on as many skus. A hold with more comes back whole, and alone: 16 ms for a thousand
 
@@ -10,6 +11,7 @@ local call, format, concat -- set by `start_call`: while the library is being lo
 -- What one call knows. The library stays loaded between calls, so every call begins with `start_call`, which sets all of it anew.
 local META, LOG, DUE, BASE -- keys, and what every other key of this generation begins with
 local NONCE, EPOCH, LATE_MS, BACKLOG_MAX -- of the caller
+local time_ms, shift -- the server's TIME, without its jumps; what they come to
 local now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms
 local events -- arrays of lines, one per event of this call
 local missing, is_missing -- names of what must be loaded before this call can be judged
@@ -25,6 +27,7 @@ local function start_call(keys, arguments)
   META, LOG, DUE = keys[1], keys[2], keys[3]
   BASE = string.sub(LOG, 1, -4) -- the log's name without its last three letters
   NONCE, EPOCH, LATE_MS, BACKLOG_MAX = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
+  time_ms, shift = 0, 0
   now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms = 0, '0', 0, '0', 0, '', 0
   events, missing, is_missing = {}, {}, {}
   skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
@@ -41,18 +44,45 @@ local function reply(status, fields)
   return answer
 end
 
--- Reads meta and the clock. Returns nil, or the status that ends the call with nothing touched.
-local function enter()
-  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until')
+-- The server's TIME in ms, moved by what its jumps have put it off, and how far the shard's clock may follow it; `horizon` is the
+-- field of meta: nothing, "bound", or "bound shift" after a jump.
+local function read_time(horizon)
+  local time = call('TIME')
+  local raw = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local bound = tonumber(horizon or HORIZON_MAX)
+  if not bound then
+    local jumped = { string.match(horizon, '^(%d+) (%-?%d+)$') }
+    bound, shift = tonumber(jumped[1]), tonumber(jumped[2])
+    raw = raw + shift
+  end
+  return raw, bound
+end
+
+-- Reads meta and the clock. Returns the status that ends the call with nothing touched, or nil; and when the lease ends.
+local function read_meta()
+  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until', 'horizon', 'lease')
   if meta[6] then return 'POISONED' end
   if meta[1] ~= EPOCH then return 'CLOSED' end
   seq, digest, checkpoint = tonumber(meta[2]), meta[3], tonumber(meta[4])
   ask_until_ms = tonumber(meta[7] or '0')
-  local time, clock = call('TIME'), tonumber(meta[5])
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  if now < clock then now = clock end
+  local clock, bound = tonumber(meta[5]), nil
+  time_ms, bound = read_time(meta[8])
+  now = math.max(math.min(time_ms, bound), clock)
   now_text = format('%d', now)
-  if LATE_MS > 0 and now > LATE_MS then return 'LATE' end
+  return nil, meta[9]
+end
+
+-- By TIME and not by the clock, which stands still while nobody ticks: a call may have waited in a frozen server.
+local function is_late()
+  return LATE_MS > 0 and math.max(time_ms, now) > LATE_MS
+end
+
+-- As `read_meta`, for whatever may be done only in the caller's time and while the lease runs.
+local function enter()
+  local refusal, lease = read_meta()
+  if refusal then return refusal end
+  if is_late() then return 'LATE' end
+  if lease and time_ms > tonumber(lease) then return 'LAPSED' end
   return nil
 end
 

@@ -81,7 +81,7 @@ def kill_points(gateway: Gateway) -> dict[str, tuple[object, str, Callable[..., 
 
 def replace_flusher(gateway: Gateway) -> None:
     """Another process: a flusher that knows nothing of what the one before did."""
-    gateway._flusher = Flusher(
+    gateway._flusher = gateway._keeper._flusher = Flusher(
         gateway.shard, gateway.ledger, gateway.watermark, gateway.policy, batch_max=7, lag_ms_max=1000
     )
 

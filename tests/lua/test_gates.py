@@ -12,8 +12,10 @@ from tests.lua.warehouse import DAY_MS, START_MS, Call, Warehouse, wish
 SPARE = 100_000
 GATED = (
     "reserve", "group", "extend", "confirm", "fulfil", "release", "batch", "put", "adjust", "pause",
-    "read_sku", "read_reservation", "expire", "settle", "ticket",
+    "read_sku", "read_reservation", "expire", "settle", "ticket", "tick", "lease",
 )  # fmt: skip
+TIMELY = tuple(name for name in GATED if name != "tick")  # a tick may come late
+LEASED = tuple(name for name in GATED if name not in ("tick", "lease"))
 NEW_WORK = ("reserve", "extend", "put", "adjust", "pause")
 FREEING = ("confirm", "fulfil", "release", "expire")
 
@@ -39,6 +41,8 @@ async def call_of(warehouse: Warehouse, script: str) -> Call:
         "read_reservation": warehouse.read_reservation(held.id),
         "expire": warehouse.expire(),
         "ticket": warehouse.ticket("s:main/D"),
+        "tick": warehouse.tick(),
+        "lease": warehouse.lease(1000),
         "settle": Call("settle", (), ("3", "1000", "1000", "1000", "s:main/A", f"r:{sold.id.random_part}")),
     }
     calls["batch"] = warehouse.as_batch(calls["reserve"], calls["release"])
@@ -74,7 +78,7 @@ async def test_gate_meta_gone_is_closed(warehouse: Warehouse, script: str) -> No
     assert await warehouse.snapshot() == before
 
 
-@pytest.mark.parametrize("script", [name for name in GATED if name not in ("settle", "ticket")])
+@pytest.mark.parametrize("script", [name for name in LEASED if name not in ("settle", "ticket")])
 async def test_gate_log_gone_is_closed_and_nothing_written(warehouse: Warehouse, script: str) -> None:
     """Without its log a shard answers nothing, as each header says: CLOSED, and nothing is written."""
     call = await call_of(warehouse, script)
@@ -124,7 +128,7 @@ async def test_gate_poisoned_answers_before_everything_else(warehouse: Warehouse
     assert await warehouse.snapshot() == before
 
 
-@pytest.mark.parametrize("script", GATED)
+@pytest.mark.parametrize("script", TIMELY)
 async def test_gate_late_call_changes_nothing(warehouse: Warehouse, script: str) -> None:
     """A call that runs after its caller's time is LATE; at its last millisecond it still runs."""
     call = await call_of(warehouse, script)
@@ -136,6 +140,22 @@ async def test_gate_late_call_changes_nothing(warehouse: Warehouse, script: str)
 
     assert (late[1], late[2], unchanged) == ("LATE", str(warehouse.now_ms), True)
     assert in_time[1] != "LATE"
+
+
+@pytest.mark.parametrize("script", LEASED)
+async def test_gate_lease_over_changes_nothing(warehouse: Warehouse, script: str) -> None:
+    """Once TIME has passed the end of the lease nothing is done, and nothing is told but that; renewed, it goes on."""
+    call = await call_of(warehouse, script)
+    await warehouse.call("HSET", warehouse.keys.meta, "lease", await warehouse.server_ms() - 1)
+    before = await warehouse.snapshot()
+
+    lapsed = await warehouse.raw(call)
+    unchanged = await warehouse.snapshot() == before
+    await warehouse.raw(warehouse.lease(60_000))
+    renewed = await warehouse.raw(call)
+
+    assert (lapsed[1], lapsed[4:], unchanged) == ("LAPSED", [], True)
+    assert renewed[1] != "LAPSED"
 
 
 async def test_gate_clock_going_back_is_held(warehouse: Warehouse) -> None:

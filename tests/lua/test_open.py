@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.domain.event import GENESIS, OPENED
 from tests.lua.warehouse import START_MS, Warehouse, wish
 
@@ -105,3 +107,39 @@ async def test_open_sent_twice_opens_once(warehouse: Warehouse) -> None:
 
     assert (first[1], second[1], second[4]) == ("OPENED", "OVERTAKEN", "2")
     assert await warehouse.snapshot() == before
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+async def test_open_on_a_server_whose_clock_is_wrong_goes_on_as_expected(warehouse: Warehouse, jump_ms: int) -> None:
+    """Where TIME is far from what the caller's monotonic clock says, the shift makes up for it from the first call on."""
+    await warehouse.remember()
+    meta = await warehouse.content(warehouse.keys.meta)
+    await warehouse.call("HSET", warehouse.keys.meta, "clock", 0)
+    expected_ms = await warehouse.server_ms() - jump_ms
+
+    reply = await warehouse.open_epoch(
+        2, seen=(1, meta["digest"]), seq=1, how="adopted", expected_ms=expected_ms, lease_ms=60_000
+    )
+    warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
+    later = await warehouse.raw(warehouse.lease(60_000))
+
+    shift_ms = int((await warehouse.content(warehouse.keys.meta))["horizon"].split()[1])
+    assert (reply[1], reply[2]) == ("OPENED", str(expected_ms))
+    assert 0 <= -jump_ms - shift_ms < 60_000
+    assert expected_ms <= int(later[2]) < expected_ms + 60_000
+
+
+async def test_open_near_what_is_expected_takes_the_servers_time(warehouse: Warehouse) -> None:
+    """A second off is the way to Redis: no shift, and no horizon before the first tick."""
+    await warehouse.remember()
+    meta = await warehouse.content(warehouse.keys.meta)
+    await warehouse.call("HSET", warehouse.keys.meta, "clock", 0)
+
+    await warehouse.open_epoch(
+        2, seen=(1, meta["digest"]), seq=1, how="adopted", expected_ms=await warehouse.server_ms() + 900
+    )
+    warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
+
+    fresh = await warehouse.content(warehouse.keys.meta)
+    assert "horizon" not in fresh
+    assert "lease" not in fresh

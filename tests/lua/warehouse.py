@@ -81,7 +81,15 @@ class Warehouse:
         return warehouse
 
     async def open_epoch(
-        self, epoch: int, *, seen: tuple[int, str] = (0, ""), seq: int = 0, ask_ms: int = 0, how: str = "created"
+        self,
+        epoch: int,
+        *,
+        seen: tuple[int, str] = (0, ""),
+        seq: int = 0,
+        ask_ms: int = 0,
+        how: str = "created",
+        expected_ms: int = 0,
+        lease_ms: int = 0,
     ) -> list[str]:
         """The raw answer of `open`, as the opening of a shard calls it."""
         keys = self.keys
@@ -99,6 +107,8 @@ class Warehouse:
             ask_ms,
             how,
             "test",
+            expected_ms,
+            lease_ms,
         )
 
     @property
@@ -142,6 +152,21 @@ class Warehouse:
         answer = await self.run(self.as_batch(*calls))
         assert answer.status == "BATCH", answer
         return answer.fields  # type: ignore[return-value]
+
+    @staticmethod
+    def tick(horizon_ms: int = 0, lead_ms: int = 1000, *, seen_shift_ms: int = 0, shift_ms: int = 0) -> Call:
+        """A call that lets the clock go on."""
+        return Call("tick", (), tuple(map(str, (horizon_ms, lead_ms, seen_shift_ms, shift_ms))))
+
+    @staticmethod
+    def lease(lease_ms: int) -> Call:
+        """A call that lets the shard work on."""
+        return Call("lease", (), (str(lease_ms),))
+
+    async def server_ms(self) -> int:
+        """The server's own TIME, which no test moves."""
+        seconds, micros = await self.call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
 
     @staticmethod
     def as_batch(*calls: Call) -> Call:

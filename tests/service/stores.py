@@ -8,7 +8,14 @@ from pydantic import SecretStr
 
 from gateway.app.premises import Places
 from gateway.settings import Settings
-from gateway.settings.sections import AckSettings, FlushSettings, HotSettings, RedisSettings, RetentionSettings
+from gateway.settings.sections import (
+    AckSettings,
+    DurableSettings,
+    FlushSettings,
+    HotSettings,
+    RedisSettings,
+    RetentionSettings,
+)
 
 
 @dataclass
@@ -27,6 +34,7 @@ class Stores:
     batch_max: int = 2000
     backlog_max: int = 1_000_000
     pending_max: int = 8192
+    lease_seconds: int = 0  # nobody renews it, unless a test does
 
     def settings(self) -> Settings:
         """The settings of a gateway on these stores."""
@@ -41,6 +49,7 @@ class Stores:
                 pending_max=self.pending_max,
                 reconnect_ms_max=50,
             ),
+            durable=DurableSettings(lease_seconds=self.lease_seconds),
             ack=AckSettings(timeout_ms=self.ack_timeout_ms),
             retention=RetentionSettings(seconds=self.retention_seconds),
             hot=HotSettings(idle_ttl_seconds=self.idle_ttl_seconds, ended_ttl_seconds=self.ended_ttl_seconds),
