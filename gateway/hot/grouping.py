@@ -8,7 +8,7 @@ read.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gateway.domain.errors import GatewayError, HotStoreUnavailable
 from gateway.hot.shard import Shard, Started
@@ -21,14 +21,17 @@ GROUP_MAX = 24
 Result = list[str]
 
 
-class Receiver(Protocol):
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+class Receiver(Protocol[R_contra]):
     """Who wants a result: a future, or whoever can do without one. None of the methods may raise."""
 
     def done(self) -> bool:
         """Whether a result would come too late."""
         ...
 
-    def set_result(self, result: Result, /) -> None:
+    def set_result(self, result: R_contra, /) -> None:
         """The result has come."""
         ...
 
@@ -37,7 +40,7 @@ class Receiver(Protocol):
         ...
 
 
-Waiting = list[tuple[str, Receiver]]
+Waiting = list[tuple[str, Receiver[Result]]]
 
 
 class Grouping:
@@ -55,7 +58,7 @@ class Grouping:
         self.add(text, future)
         return future
 
-    def add(self, text: str, receiver: Receiver) -> None:
+    def add(self, text: str, receiver: Receiver[Result]) -> None:
         """As `reserve`; the receiver gets the result or the exception, once, and not before this returns."""
         gathered = self._gathered
         gathered.append((text, receiver))

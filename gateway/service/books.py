@@ -11,7 +11,7 @@ from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
 from gateway.flush.watermark import NotReached, TooManyWaiting, Watermark
-from gateway.hot.grouping import Grouping, Receiver
+from gateway.hot.grouping import Grouping, Receiver, Result
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
 
@@ -71,7 +71,7 @@ class Books:
             await self._mend(result[0], result[1:])
         raise Overloaded("more was due than one request may take back")
 
-    def begin_reserve(self, text: str, receiver: Receiver) -> None:
+    def begin_reserve(self, text: str, receiver: Receiver[Result]) -> None:
         """As `reserve`, but once: the receiver also gets what was UNJUDGED, and then nothing happened."""
         self._grouping.add(text, receiver)
 

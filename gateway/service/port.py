@@ -36,6 +36,8 @@ from gateway.domain.errors import GatewayError
 #: Told how a command ended that nobody awaits: by its answer, by what it was refused with, or None when nothing happened and
 #: it is to be asked for in the long way. It may not raise.
 Ended = Callable[[ReservationAnswer | GatewayError | None], None]
+#: The same for a sku that is read. Who reads it at the same moment gets the same answer: it may not be changed.
+SkuRead = Callable[[SkuAnswer | GatewayError | None], None]
 
 
 class Reservations(Protocol):
@@ -98,6 +100,10 @@ class Stock(Protocol):
 
     async def read(self, sku: str, call: Call) -> SkuAnswer:
         """The sku with all its levels."""
+        ...
+
+    def begin_read(self, sku: str, call: Call, read: SkuRead) -> bool:
+        """As `read`, without a task: True, and `read` is told later; or False, and nothing was done."""
         ...
 
     async def query(self, skus: Sequence[str], call: Call) -> tuple[list[SkuAnswer], list[str]]:

@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 
 from gateway.domain.answer import ImportRow, LevelAnswer, SkuAnswer, StockPage
 from gateway.domain.command import Ack, Adjust, Call, Pause, PutLevel
-from gateway.domain.errors import InvalidRequest, SkuNotFound
+from gateway.domain.errors import Corrupt, GatewayError, InvalidRequest, SkuNotFound
 from gateway.domain.identifier import Position, ReservationId, parse_reservation_id, request_record
 from gateway.domain.stock import Sku
 from gateway.hot.operations import adjust_text, parse_sku, pause_text, put_text
+from gateway.hot.readings import Readings
 from gateway.service import verdict
 from gateway.service.books import Absent, Books
 from gateway.service.content import content_of
 from gateway.service.cursor import pack_cursor, unpack_cursor
 from gateway.service.importing import ImportRun
+from gateway.service.port import SkuRead
 
 SKUS_MAX = 100  # skus read by one call of Redis
 
@@ -25,13 +27,31 @@ class StockService:
     def __init__(self, books: Books, ack: Ack) -> None:
         self._books = books
         self._ack = ack
+        self._readings: Readings[SkuAnswer | GatewayError] = Readings(books.shard, self._read)
 
     async def read(self, sku: str, call: Call) -> SkuAnswer:
         """The sku with all its levels. Raises SkuNotFound when it has none."""
         found, _ = await self.query([sku], call)
         if not found:
-            raise SkuNotFound(f"there is no sku {sku!r}")
+            raise _no_sku(sku)
         return found[0]
+
+    def begin_read(self, sku: str, call: Call, read: SkuRead) -> bool:
+        """Whether the sku is being read, together with all that are asked for at this moment; `read` is told it later and once.
+
+        Not so for one who has a time of its own: `read` is for those.
+        """
+        if call.deadline_ms:
+            return False
+        self._readings.add(call.shop, sku, _Reading(read))
+        return True
+
+    def _read(self, text: str) -> SkuAnswer | GatewayError:
+        try:
+            answer = self._told(parse_sku(text))
+        except (ValueError, IndexError) as unreadable:
+            return Corrupt(f"what Redis answered cannot be read: {unreadable}")
+        return answer if answer.sku.levels else _no_sku(answer.sku.sku)
 
     async def query(self, skus: Sequence[str], call: Call) -> tuple[list[SkuAnswer], list[str]]:
         """The skus that have a level, in the order asked, and the names of those that have none."""
@@ -138,6 +158,31 @@ class StockService:
         Rows are taken as they come, a bounded number at a time.
         """
         return await ImportRun(self._books, source, call, call.ack or self._ack).run(rows)
+
+
+class _Reading:
+    """Takes a sku that nobody awaits; see `Receiver`."""
+
+    __slots__ = ("_is_done", "_read")
+
+    def __init__(self, read: SkuRead) -> None:
+        self._read = read
+        self._is_done = False
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, result: SkuAnswer | GatewayError | None) -> None:
+        self._is_done = True
+        self._read(result)
+
+    def set_exception(self, problem: GatewayError) -> None:
+        self._is_done = True
+        self._read(problem)
+
+
+def _no_sku(sku: str) -> SkuNotFound:
+    return SkuNotFound(f"there is no sku {sku!r}")
 
 
 def _not_reflected(ids: Sequence[ReservationId], parts: set[str]) -> InvalidRequest:

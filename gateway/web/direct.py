@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.http import HttpVersion10, RawRequestMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.web.connection import Connection
@@ -173,16 +173,17 @@ class DirectConnection(Connection):
             len(self._messages) > 1
             or not isinstance(message, RawRequestMessage)
             or message.upgrade
+            or message.version < HttpVersion10
             or make_request is None
             or task is None
         ):
             return False
         # Asked before anything is made: most kinds of requests have none.
-        route = self._short_way(message.method, message.path)
-        if route is None:
+        found = self._short_way(message.method, message.path)
+        if found is None:
             return False
         request = make_request(message, payload, self, self._stream, task)
-        if not self._begin(route, request, partial(self._end, request)):
+        if not self._begin(found, request, partial(self._end, request)):
             return False
         self._request_in_progress = True
         return True

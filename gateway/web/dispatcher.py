@@ -21,7 +21,7 @@ from gateway.web.auth import NOBODY, Principal
 from gateway.web.exchange import Exchange
 from gateway.web.fields import is_request_id
 from gateway.web.route import Route
-from gateway.web.router import Router
+from gateway.web.router import Found, Router
 from gateway.web.site import Site
 from gateway.web.wire import Answer
 
@@ -53,29 +53,27 @@ class Dispatcher:
         """`routes` is the whole table."""
         table = tuple(routes)
         self._site = site
-        self._find = Router(table).find
+        router = Router(table)
+        self._find = router.find
+        #: What is known of a request that has a short way, or None.
+        self.short_way = router.begun
         self._metrics = {id(route): RouteMetrics(route.path, route.method) for route in table}
         self._unmatched = RouteMetrics("unmatched", "any")
-        self._begins = {(route.method, route.path): route for route in table if route.begin is not None}
         self.next_request_id = RequestIds()
 
-    def short_way(self, method: str, target: str) -> Route | None:
-        """The route where it has one for this request."""
-        return self._begins.get((method, target.partition("?")[0]))
-
-    def begin(self, route: Route, request: web.BaseRequest, ended: Callable[[Answer | None], None]) -> bool:
+    def begin(self, found: Found, request: web.BaseRequest, ended: Callable[[Answer | None], None]) -> bool:
         """Whether the request is under way by its `short_way`: `ended` is then told its answer, later and once.
 
         False, or `ended(None)`, and nothing was done: `__call__` is to be asked, which also says what is wrong with it.
         """
+        route, path, query = found
         if route.begin is None:
             return False
         site, begun = self._site, _Begun(self, route, request, ended)
         is_begun = False
         site.requests_in_flight += 1
         try:
-            query = request.raw_path.partition("?")[2]
-            exchange = self._exchange(request, begun.request_id, begun.started_s, route, (), query)
+            exchange = self._exchange(request, begun.request_id, begun.started_s, route, path, query)
             is_begun = route.begin(site, exchange, begun.end)
         except GatewayError:
             pass  # the long way finds it again, and says it

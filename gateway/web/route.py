@@ -41,7 +41,7 @@ class Route:
     headers: tuple[Parameter, ...] = ()
     errors: tuple[type[GatewayError], ...] = ()
     #: The handler's short way for the ordinary request: it returns at once, True when it will tell how it ended, once and
-    #: later; False when nothing was done. Only for paths without parameters.
+    #: later; False when nothing was done.
     begin: Begin | None = None
     query_names: frozenset[str] = field(init=False)
 

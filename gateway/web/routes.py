@@ -65,7 +65,7 @@ ROUTES: Final = (
           {200: shapes.ImportResult}, STOCK_WRITE, rows={NDJSON: RowBody, CSV: RowBody}, query=IMPORT,
           headers=(DEADLINE,), errors=(*WRITTEN, e.UnsupportedMediaType, e.RequestTimeout)),
     Route("GET", "/v1/stock/{sku}", stock.read, "readStock", "Read a sku",
-          {200: shapes.Stock}, STOCK_READ, query=READS, headers=(DEADLINE,), errors=SKU),
+          {200: shapes.Stock}, STOCK_READ, query=READS, headers=(DEADLINE,), errors=SKU, begin=stock.begin_read),
     Route("PUT", "/v1/stock/{sku}/{location}", stock.put_level, "putLevel", "Tell what a source knows of a level",
           {200: shapes.WrittenLevel}, STOCK_WRITE, bodies.PutLevelBody, query=WRITES, headers=(IF_MATCH, DEADLINE),
           errors=(*LEVEL, e.StaleSequence)),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+from gateway.domain.answer import SkuAnswer
 from gateway.domain.command import Adjust, Pause, PutLevel
+from gateway.domain.errors import GatewayError
 from gateway.web.bodies import AdjustBody, PauseBody, PutLevelBody, QueryBody
 from gateway.web.exchange import Exchange
 from gateway.web.reading import read_form
 from gateway.web.rendering import level_answer, sku_answer, stock_page, to_json
 from gateway.web.reservations import REPLAYED, body_fingerprint, page_asked
+from gateway.web.route import Ended
 from gateway.web.site import Site
 from gateway.web.wire import Answer
 
@@ -21,6 +25,38 @@ async def read(site: Site, exchange: Exchange) -> Answer:
     if exchange.errors:
         raise exchange.refusal()
     return Answer(200, to_json(sku_answer(await site.services.stock.read(sku, call))))
+
+
+def begin_read(site: Site, exchange: Exchange, ended: Ended) -> bool:
+    """The same for a request in which nothing is wrong, without a task; see `Route.begin`."""
+    if not exchange.request.content.is_eof():
+        return False
+    sku = exchange.text_in_path(0, "sku")
+    call = exchange.call({}, has_ack=False)
+    if exchange.errors:
+        return False
+
+    def read(outcome: SkuAnswer | GatewayError | None) -> None:
+        ended(partial(_LAST.answer, outcome) if isinstance(outcome, SkuAnswer) else outcome)
+
+    return site.services.stock.begin_read(sku, call, read)
+
+
+class _Last:
+    """The sku that was told last, as text: who reads it at one moment gets one answer, which is written once."""
+
+    def __init__(self) -> None:
+        self._told: SkuAnswer | None = None
+        self._text = b""
+
+    def answer(self, told: SkuAnswer) -> Answer:
+        """The answer to one of them."""
+        if told is not self._told:
+            self._told, self._text = told, to_json(sku_answer(told))
+        return Answer(200, self._text)
+
+
+_LAST: Final = _Last()
 
 
 async def query(site: Site, exchange: Exchange) -> Answer:

@@ -41,7 +41,7 @@ from gateway.domain.identifier import Position, ReservationId, mint_random_part
 from gateway.domain.policy import Policy, Tier
 from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED, Line, Reservation
 from gateway.domain.stock import Level, Sku, SourceEntry
-from gateway.service.port import Ended
+from gateway.service.port import Ended, SkuRead
 
 POLICY = Policy(
     {
@@ -318,11 +318,29 @@ class FakeStock:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self.is_short = False
 
     def _answer(self, entry: Sku) -> SkuAnswer:
         return SkuAnswer(entry, entry.position(0), durable=True)
 
+    def begin_read(self, sku: str, call: Call, read: SkuRead) -> bool:
+        """Every second one takes the short way, so that all tests see both."""
+        failures = self.books.failures
+        self.is_short = not self.is_short
+        if not self.is_short or (failures and not isinstance(failures[0], e.GatewayError | None)):
+            return False
+        outcome: SkuAnswer | e.GatewayError
+        try:
+            outcome = self._read(sku, call)
+        except e.GatewayError as refusal:
+            outcome = refusal
+        asyncio.get_running_loop().call_soon(read, outcome)
+        return True
+
     async def read(self, sku: str, call: Call) -> SkuAnswer:
+        return self._read(sku, call)
+
+    def _read(self, sku: str, call: Call) -> SkuAnswer:
         self.books.begin(sku, call)
         if (call.shop, sku) not in self.books.skus:
             raise e.SkuNotFound
