@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from itertools import count
+from typing import Protocol
 
 WAITERS_MAX = 100_000
 
@@ -20,6 +21,22 @@ class TooManyWaiting(Exception):
     """As many requests as allowed wait for a commit already."""
 
 
+class Waiter(Protocol):
+    """Who waits for a commit: a future, or whoever can do without one. None of the methods may raise."""
+
+    def done(self) -> bool:
+        """Whether being told would come too late."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """The commit is there."""
+        ...
+
+    def set_exception(self, problem: NotReached | TooManyWaiting, /) -> None:
+        """It can not come any more."""
+        ...
+
+
 class Watermark:
     """What is committed of one shard. Belongs to one event loop."""
 
@@ -29,7 +46,7 @@ class Watermark:
         self._ends: dict[int, int] = {}
         self._moved = asyncio.Event()  # set when the next epoch, or the same one anew, has become known
         self._order = count()
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, int, Waiter]] = []
 
     def covers(self, epoch: int, seq: int) -> bool:
         """Whether the change at this position is committed."""
@@ -51,13 +68,13 @@ class Watermark:
             return
         old_epoch, self.epoch, self.seq, self._ends = self.epoch, epoch, seq, dict(ends)
         waiting, self._waiting = self._waiting, []
-        for waited_seq, _, future in waiting:
-            if future.done():
+        for waited_seq, _, waiter in waiting:
+            if waiter.done():
                 continue
             if self.covers(old_epoch, waited_seq):
-                future.set_result(None)
+                waiter.set_result(None)
             else:
-                future.set_exception(NotReached("the epoch ended before the commit"))
+                waiter.set_exception(NotReached("the epoch ended before the commit"))
 
     def rise(self, seq: int) -> None:
         """The durable store has committed up to `seq` under the current epoch."""
@@ -66,9 +83,21 @@ class Watermark:
         self.seq = seq
         waiting = self._waiting
         while waiting and waiting[0][0] <= seq:
-            future = heapq.heappop(waiting)[2]
-            if not future.done():
-                future.set_result(None)
+            waiter = heapq.heappop(waiting)[2]
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def add(self, epoch: int, seq: int, waiter: Waiter) -> None:
+        """The waiter is told when the position is committed, or can not be any more; not before this returns.
+
+        Nobody takes it away when its time is over: it is `done` then. Raises NotReached for an epoch that is not the current
+        one, TooManyWaiting.
+        """
+        if epoch != self.epoch:
+            raise NotReached("the epoch is over")
+        if len(self._waiting) >= WAITERS_MAX:
+            raise TooManyWaiting(f"{WAITERS_MAX} requests wait for a commit")
+        heapq.heappush(self._waiting, (seq, next(self._order), waiter))
 
     async def reached(self, epoch: int, seq: int, timeout_ms: int) -> None:
         """Return once the position is committed.
@@ -83,12 +112,8 @@ class Watermark:
                 raise NotReached("the epoch did not become known in time") from late
         if self.covers(epoch, seq):
             return
-        if epoch != self.epoch:
-            raise NotReached("the epoch is over")
-        if len(self._waiting) >= WAITERS_MAX:
-            raise TooManyWaiting(f"{WAITERS_MAX} requests wait for a commit")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (seq, next(self._order), future))
+        self.add(epoch, seq, future)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 await future

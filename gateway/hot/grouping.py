@@ -1,4 +1,4 @@
-"""Grouping: the reserves that come at one moment travel in few calls of Redis.
+"""Grouping: the operations of one kind that come at one moment travel in few calls of Redis.
 
 A call that carries many shares its reading of meta, its log entry and its writes of hot levels. A group leaves when it is full or the
 loop's tick is over, whichever is first; a full one leaves at once, so that Redis works on it while the rest of the tick is still being
@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from gateway.domain.errors import GatewayError, HotStoreUnavailable
 from gateway.hot.shard import Shard, Started
 
-#: Reserves in one call. More save little there, and nothing overlaps while they are gathered.
+#: Operations in one call. More save little there, and nothing overlaps while they are gathered.
 GROUP_MAX = 24
 
 
@@ -44,23 +44,34 @@ Waiting = list[tuple[str, Receiver[Result]]]
 
 
 class Grouping:
-    """Gathers the reserves of one shard."""
+    """Gathers the operations of one shard that one script takes many of."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, script: str) -> None:
         self._shard = shard
+        self._script = script
         self._loop = asyncio.get_running_loop()
         self._gathered: Waiting = []
+        self._names: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def reserve(self, text: str) -> asyncio.Future[Result]:
-        """The result of one reserve, as its own call would give it. The future raises what `Shard.run` raises."""
+    def ask(self, text: str, name: str = "") -> asyncio.Future[Result]:
+        """The result of one operation, as its own call would give it. The future raises what `Shard.run` raises."""
         future: asyncio.Future[Result] = self._loop.create_future()
-        self.add(text, future)
+        self.add(text, future, name)
         return future
 
-    def add(self, text: str, receiver: Receiver[Result]) -> None:
-        """As `reserve`; the receiver gets the result or the exception, once, and not before this returns."""
+    def add(self, text: str, receiver: Receiver[Result], name: str = "") -> None:
+        """As `ask`; the receiver gets the result or the exception, once, and not before this returns.
+
+        `name` is the reservation that the operation changes. No call names one twice: it may have to be sent again, and then
+        an operation recognises what it did by the state it led to.
+        """
         gathered = self._gathered
+        if name:
+            if name in self._names:
+                self._leave()
+                gathered = self._gathered
+            self._names.add(name)
         gathered.append((text, receiver))
         if len(gathered) == 1:
             self._loop.call_soon(self._leave)
@@ -71,10 +82,11 @@ class Grouping:
         group, self._gathered = self._gathered, []
         if not group:
             return
+        self._names.clear()
         texts = tuple([text for text, _ in group])
         started: Started | None = None
         try:
-            started = self._shard.start("group", (), texts)
+            started = self._shard.start(self._script, (), texts)
             self._shard.link.flush()
         except Exception:  # noqa: BLE001  # whatever it is, `run` meets it again and tells everybody in the group
             started = None
@@ -84,7 +96,7 @@ class Grouping:
 
     async def _finish(self, group: Waiting, texts: tuple[str, ...], started: Started | None) -> None:
         try:
-            answer = await self._shard.run("group", (), texts, started=started)
+            answer = await self._shard.run(self._script, (), texts, started=started)
             for (_, receiver), result in zip(group, answer.nested(), strict=True):
                 if not receiver.done():
                     receiver.set_result(result)

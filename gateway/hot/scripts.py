@@ -29,6 +29,7 @@ NAMES = (
     "release",
     "batch",
     "group",
+    "changes",
     "put",
     "adjust",
     "pause",

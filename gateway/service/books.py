@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from gateway.domain.answer import Told
@@ -10,7 +11,7 @@ from gateway.domain.errors import DurabilityUnknown, GatewayError, Overloaded, R
 from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
-from gateway.flush.watermark import NotReached, TooManyWaiting, Watermark
+from gateway.flush.watermark import NotReached, TooManyWaiting, Waiter, Watermark
 from gateway.hot.grouping import Grouping, Receiver, Result
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
@@ -45,9 +46,12 @@ class Books:
         self.watermark = watermark
         self.policy = policy
         self.ended_epochs: dict[int, int] = {}
-        self._grouping = Grouping(shard)
+        self._reserves = Grouping(shard, "group")
+        self._changes = Grouping(shard, "changes")
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loader = Loader(shard, ledger, policy)
         self._ack_timeout_ms = ack_timeout_ms
+        self.ack_timeout_s = ack_timeout_ms / 1000
         self._wake_flusher = wake_flusher
 
     async def run(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Answer:
@@ -65,7 +69,7 @@ class Books:
     async def reserve(self, text: str) -> list[str]:
         """As `run`, for a reserve that may travel with others of the same moment: its status, then its fields."""
         for _ in range(ROUNDS_MAX):
-            result = await self._grouping.reserve(text)
+            result = await self._reserves.ask(text)
             if result[0] not in UNJUDGED:
                 return result
             await self._mend(result[0], result[1:])
@@ -73,7 +77,11 @@ class Books:
 
     def begin_reserve(self, text: str, receiver: Receiver[Result]) -> None:
         """As `reserve`, but once: the receiver also gets what was UNJUDGED, and then nothing happened."""
-        self._grouping.add(text, receiver)
+        self._reserves.add(text, receiver)
+
+    def begin_change(self, text: str, random_part: str, receiver: Receiver[Result]) -> None:
+        """The same for a confirm, fulfil or release of one reservation."""
+        self._changes.add(text, receiver, random_part)
 
     async def _mend(self, status: str, names: list[str]) -> None:
         """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
@@ -106,6 +114,34 @@ class Books:
         except (NotReached, TooManyWaiting) as problem:
             raise durability_unknown(str(problem), told) from problem
         return True
+
+    def await_commit(self, epoch: int, seq: int, waiter: Waiter) -> None:
+        """The waiter is told of the commit of the change at (epoch, seq), or why it can not be seen any more.
+
+        At once where it is committed; how long it waits is its own affair, up to `ack_timeout_s`.
+        """
+        if self.is_settled(epoch, seq, is_awaited=True):
+            waiter.set_result(None)
+            return
+        if epoch > self.watermark.epoch:  # the shard is open already, the watermark learns of it in a moment
+            task = asyncio.create_task(self._reach(epoch, seq, waiter))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        try:
+            self.watermark.add(epoch, seq, waiter)
+        except (NotReached, TooManyWaiting) as problem:
+            waiter.set_exception(problem)
+
+    async def _reach(self, epoch: int, seq: int, waiter: Waiter) -> None:
+        try:
+            await self.watermark.reached(epoch, seq, self._ack_timeout_ms)
+        except (NotReached, TooManyWaiting) as problem:
+            if not waiter.done():
+                waiter.set_exception(problem)
+        else:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def is_settled(self, epoch: int, seq: int, *, is_awaited: bool = False) -> bool:
         """Whether the change at (epoch, seq) is committed by now; if not, the flusher knows that there is work."""

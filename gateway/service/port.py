@@ -51,6 +51,10 @@ class Reservations(Protocol):
         """As `reserve`, without a task: True, and `ended` is told later; or False, and nothing was done."""
         ...
 
+    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
+        """As `confirm`, `fulfil` or `release`, without a task: True, and `ended` is told later; or False, and nothing was done."""
+        ...
+
     async def read(self, reservation_id: str, call: Call) -> ReservationAnswer:
         """The reservation as it is now."""
         ...

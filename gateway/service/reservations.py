@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from gateway.domain.answer import BatchResult, ReservationAnswer, ReservationPage
 from gateway.domain.command import (
@@ -15,14 +16,15 @@ from gateway.domain.command import (
     Release,
     Reserve,
 )
-from gateway.domain.errors import Corrupt, GatewayError, InvalidRequest, ReservationNotFound
-from gateway.domain.identifier import Position, ReservationId, mint_random_part, request_record
+from gateway.domain.errors import InvalidRequest, ReservationNotFound
+from gateway.domain.identifier import Position, ReservationId, mint_random_part, parse_reservation_id, request_record
 from gateway.domain.reservation import EXPIRED, HELD, Reservation, parse_reservation
 from gateway.durable.ledger import ReservationQuery
 from gateway.hot import operations
 from gateway.service import verdict
 from gateway.service.batch import BatchRun
-from gateway.service.books import UNJUDGED, Absent, Books, known_id
+from gateway.service.beginning import Begun
+from gateway.service.books import Absent, Books, known_id
 from gateway.service.cursor import pack_cursor, unpack_cursor
 from gateway.service.port import Ended
 
@@ -57,16 +59,25 @@ class ReservationService:
     def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
         """Whether the command is on its way without a task of its own; `ended` is told its outcome, later and once.
 
-        Not on its way is one that must be committed, has a time of its own, or many lines: `reserve` is for those.
+        Not on its way is one that has a time of its own, or many lines: `reserve` is for those.
         """
-        if (
-            call.deadline_ms
-            or len(command.lines) > GROUPED_LINES_MAX
-            or (call.ack or self._acks["reserve"]) != "memory"
-        ):
+        if call.deadline_ms or len(command.lines) > GROUPED_LINES_MAX:
             return False
+        books = self._books
         text = self.reserve_text(command, call, mint_random_part(), has_asked=False)
-        self._books.begin_reserve(text, _Begun(self._books, ended))
+        judge = partial(verdict.reserved, shard=books.shard.number)
+        books.begin_reserve(text, Begun(books, call.ack or self._acks["reserve"], judge, ended))
+        return True
+
+    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
+        """The same for a change of a reservation. Not on its way is one of an id that is none of ours."""
+        id = None if call.deadline_ms else parse_reservation_id(command.id)
+        if id is None:
+            return False
+        books, name = self._books, type(command).__name__.lower()
+        judge = partial(verdict.changed, name, shard=books.shard.number, public_id=command.id)
+        begun = Begun(books, call.ack or self._acks[name], judge, ended)
+        books.begin_change(self.change_text(command, call, id), id.random_part, begun)
         return True
 
     def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Awaitable[list[str]]:
@@ -200,39 +211,6 @@ class ReservationService:
         `shops` names the shop of each command; without it all concern the call's.
         """
         return await BatchRun(self, self._books, self._acks, call).run(commands, shops)
-
-
-class _Begun:
-    """Takes the result of a reserve that nobody awaits, and tells its outcome; see `Receiver`."""
-
-    __slots__ = ("_books", "_ended", "_is_done")
-
-    def __init__(self, books: Books, ended: Ended) -> None:
-        self._books = books
-        self._ended = ended
-        self._is_done = False
-
-    def done(self) -> bool:
-        return self._is_done
-
-    def set_result(self, result: list[str]) -> None:
-        self._is_done = True
-        self._ended(None if result[0] in UNJUDGED else self._outcome(result))
-
-    def _outcome(self, result: list[str]) -> ReservationAnswer | GatewayError:
-        books = self._books
-        try:
-            answer = verdict.reserved(result[0], result[1:], books.shard.number)
-        except GatewayError as refusal:
-            return refusal
-        except (ValueError, IndexError) as unreadable:
-            return Corrupt(f"what Redis answered cannot be read: {unreadable}")
-        answer.durable = books.is_settled(answer.told.epoch, answer.told.seq)
-        return answer
-
-    def set_exception(self, problem: GatewayError) -> None:
-        self._is_done = True
-        self._ended(problem)
 
 
 def as_of(reservation: Reservation, now_ms: int) -> Reservation:

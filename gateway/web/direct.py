@@ -31,12 +31,13 @@ _IS_KNOWN: Final = is_known()
 def at_hand(content: aiohttp.StreamReader) -> bytes | None:
     """The whole body where it has arrived already, else None.
 
-    One that came in one piece is taken as it lies there: aiohttp's own reading of it costs 2 of 28 µs of a reservation.
+    It is taken as it lies there, so that it can be asked for again; and aiohttp's own reading of it costs 2 of 28 µs of a reservation.
     """
     if not content.is_eof() or content.exception() is not None:
         return None
-    if _IS_KNOWN and content is not EMPTY_PAYLOAD and len(content._buffer) == 1 and content._buffer_offset == 0:
-        return content._buffer[0]
+    if _IS_KNOWN and content is not EMPTY_PAYLOAD and content._buffer_offset == 0:
+        pieces = content._buffer
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     return content.read_nowait()
 
 

@@ -75,6 +75,15 @@ def json_at_hand(exchange: Exchange, limits: HttpLimits) -> bytes | None:
     return raw
 
 
+def optional_form_at_hand(exchange: Exchange, model: type[M], limits: HttpLimits) -> tuple[dict[str, Any], M] | None:
+    """As `read_form` with `is_optional`, of a body with which nothing is wrong and which is there; None says nothing about it."""
+    raw = at_hand(exchange.request.content)
+    if raw == b"" and CONTENT_ENCODING not in exchange.request.headers:
+        return {}, model()
+    parsed, form = ({}, None) if not raw or json_at_hand(exchange, limits) is None else form_of(exchange, raw, model)
+    return None if form is None or exchange.errors else (parsed, form)
+
+
 def form_of(exchange: Exchange, raw: bytes, model: type[M]) -> tuple[dict[str, Any], M | None]:
     """The body as it was written, and as its model; None with the faults in `exchange.errors`. Raises MalformedJson."""
     parsed = parse(raw, exchange.errors)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
+from pydantic import BaseModel
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Call, Confirm, Extend, Fulfil, Release, Reserve, Wish
@@ -18,11 +19,13 @@ from gateway.web.bodies import ConfirmBody, ExtendBody, FulfilBody, ReleaseBody,
 from gateway.web.exchange import Exchange
 from gateway.web.fields import PATTERN_WORDS, TEXT_PATTERN, is_cursor, is_text
 from gateway.web.quick import QuickReserve, quick_reserve
-from gateway.web.reading import form_of, json_at_hand, read_form, read_json
+from gateway.web.reading import form_of, json_at_hand, optional_form_at_hand, read_form, read_json
 from gateway.web.rendering import reservation_answer, reservation_page, to_json
 from gateway.web.route import Ended
 from gateway.web.site import Site
 from gateway.web.wire import Answer
+
+M = TypeVar("M", bound=BaseModel)
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
@@ -114,6 +117,11 @@ async def confirm(site: Site, exchange: Exchange) -> Answer:
     return _told(await site.services.reservations.confirm(confirm_command(reservation_id, body), call))
 
 
+def begin_confirm(site: Site, exchange: Exchange, ended: Ended) -> bool:
+    """The same for a request in which nothing is wrong, without a task; see `Route.begin`."""
+    return _begin_change(site, exchange, ended, ConfirmBody, confirm_command)
+
+
 async def fulfil(site: Site, exchange: Exchange) -> Answer:
     """The units of a sale left the building."""
     parsed, body = await read_form(exchange, FulfilBody, site.limits, is_optional=True)
@@ -124,6 +132,11 @@ async def fulfil(site: Site, exchange: Exchange) -> Answer:
     return _told(await site.services.reservations.fulfil(fulfil_command(reservation_id, body), call))
 
 
+def begin_fulfil(site: Site, exchange: Exchange, ended: Ended) -> bool:
+    """The same for a request in which nothing is wrong, without a task; see `Route.begin`."""
+    return _begin_change(site, exchange, ended, FulfilBody, fulfil_command)
+
+
 async def release(site: Site, exchange: Exchange) -> Answer:
     """The units of a hold or of a sale are free again."""
     parsed, body = await read_form(exchange, ReleaseBody, site.limits, is_optional=True)
@@ -132,6 +145,33 @@ async def release(site: Site, exchange: Exchange) -> Answer:
     if body is None or exchange.errors:
         raise exchange.refusal()
     return _told(await site.services.reservations.release(release_command(reservation_id, body), call))
+
+
+def begin_release(site: Site, exchange: Exchange, ended: Ended) -> bool:
+    """The same for a request in which nothing is wrong, without a task; see `Route.begin`."""
+    return _begin_change(site, exchange, ended, ReleaseBody, release_command)
+
+
+def _begin_change(
+    site: Site,
+    exchange: Exchange,
+    ended: Ended,
+    model: type[M],
+    command_of: Callable[[str, M], Confirm | Fulfil | Release],
+) -> bool:
+    form = optional_form_at_hand(exchange, model, site.limits)
+    if form is None:
+        return False
+    parsed, body = form
+    reservation_id = exchange.id_in_path()
+    call = exchange.call(parsed)
+    if exchange.errors:
+        return False
+
+    def changed(outcome: ReservationAnswer | GatewayError | None) -> None:
+        ended(partial(_told, outcome) if isinstance(outcome, ReservationAnswer) else outcome)
+
+    return site.services.reservations.begin_change(command_of(reservation_id, body), call, changed)
 
 
 async def search(site: Site, exchange: Exchange) -> Answer:

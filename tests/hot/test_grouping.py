@@ -26,10 +26,10 @@ def held(command: list[str]) -> bytes:
 async def test_group_of_one_tick_travels_together() -> None:
     """Reserves of one tick are one call, each caller gets his own result; a full group leaves before the tick is over."""
     async with stubbed(held) as (server, link):
-        grouping = Grouping(new_shard(link))
+        grouping = Grouping(new_shard(link), "group")
         texts = [f"text {n}" for n in range(GROUP_MAX * 2 + 3)]
 
-        results = await asyncio.gather(*[grouping.reserve(text) for text in texts])
+        results = await asyncio.gather(*[grouping.ask(text) for text in texts])
 
     assert [result[1] for result in results] == texts
     sizes = [len(command) - 7 - int(command[2]) for command in server.commands]
@@ -39,16 +39,28 @@ async def test_group_of_one_tick_travels_together() -> None:
 async def test_group_of_another_tick_travels_alone() -> None:
     """What comes a tick later does not wait for the answer of the one before."""
     async with stubbed(held) as (server, link):
-        grouping = Grouping(new_shard(link))
-        first = grouping.reserve("one")
+        grouping = Grouping(new_shard(link), "group")
+        first = grouping.ask("one")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        second = grouping.reserve("two")
+        second = grouping.ask("two")
 
         results = await asyncio.gather(first, second)
 
     assert [result[1] for result in results] == ["one", "two"]
     assert len(server.commands) == 2
+
+
+async def test_group_names_a_reservation_once() -> None:
+    """A second operation on one that the group names travels in the next call, and so does what comes behind it."""
+    async with stubbed(held) as (server, link):
+        grouping = Grouping(new_shard(link), "group")
+        asked = [("a1", "a"), ("b1", "b"), ("a2", "a"), ("b2", "b"), ("a3", "a"), ("", "")]
+        results = await asyncio.gather(*[grouping.ask(text, name) for text, name in asked])
+
+    assert [result[1] for result in results] == [text for text, _ in asked]
+    texts = [command[7 + int(command[2]) :] for command in server.commands]
+    assert texts == [["a1", "b1"], ["a2", "b2"], ["a3", ""]]
 
 
 async def test_group_error_is_everybodys_own() -> None:
@@ -58,8 +70,8 @@ async def test_group_error_is_everybodys_own() -> None:
         return b"-OOM no room\r\n"
 
     async with stubbed(oom) as (_, link):
-        grouping = Grouping(new_shard(link))
-        problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
+        grouping = Grouping(new_shard(link), "group")
+        problems = await asyncio.gather(*[grouping.ask(str(n)) for n in range(3)], return_exceptions=True)
 
     assert [type(problem) for problem in problems] == [HotStoreUnavailable] * 3
     assert {problem.outcome for problem in problems} == {"not_applied"}  # type: ignore[union-attr]
@@ -71,8 +83,8 @@ async def test_group_on_a_closed_shard_is_not_applied() -> None:
     async with stubbed(held) as (server, link):
         shard = new_shard(link)
         shard.close()
-        grouping = Grouping(shard)
-        problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
+        grouping = Grouping(shard, "group")
+        problems = await asyncio.gather(*[grouping.ask(str(n)) for n in range(3)], return_exceptions=True)
 
     assert [(type(p), p.outcome) for p in problems] == [(ShardRecovering, "not_applied")] * 3  # type: ignore[union-attr]
     assert server.commands == []
@@ -88,8 +100,8 @@ async def test_group_answered_with_nonsense_leaves_nobody_waiting(reply: bytes) 
         return reply
 
     async with stubbed(answer) as (_, link), asyncio.timeout(5):
-        grouping = Grouping(new_shard(link))
-        problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
+        grouping = Grouping(new_shard(link), "group")
+        problems = await asyncio.gather(*[grouping.ask(str(n)) for n in range(3)], return_exceptions=True)
 
     assert [(type(p), p.outcome) for p in problems] == [(HotStoreUnavailable, "unknown")] * 3  # type: ignore[union-attr]
 
@@ -99,9 +111,9 @@ async def test_group_with_a_caller_who_left_serves_the_others(valkey_url: str) -
     async with linked(valkey_url) as link:
         warehouse = await Warehouse.open(link, "left")
         await warehouse.stock("A", 10)
-        grouping = Grouping(warehouse.shard)
+        grouping = Grouping(warehouse.shard, "group")
         calls = [warehouse.reserve(wish("A", 1), random_part=f"{n:016d}") for n in range(4)]
-        futures = [grouping.reserve(call.text) for call in calls]
+        futures = [grouping.ask(call.text) for call in calls]
         futures[1].cancel()
 
         results = await asyncio.gather(*futures, return_exceptions=True)
@@ -117,11 +129,11 @@ async def test_group_whose_reply_is_lost_holds_once(valkey_url: str) -> None:
     async with proxied(valkey_url) as (proxy, url), linked(url) as link, asyncio.timeout(10):
         warehouse = await Warehouse.open(link, "again")
         await warehouse.stock("A", 50)
-        grouping = Grouping(warehouse.shard)
+        grouping = Grouping(warehouse.shard, "group")
         proxy.swallow = 1
         calls = [warehouse.reserve(wish("A", 1), key="" if n % 2 else f"k{n}") for n in range(GROUP_MAX)]
 
-        results = await asyncio.gather(*[grouping.reserve(call.text) for call in calls])
+        results = await asyncio.gather(*[grouping.ask(call.text) for call in calls])
 
         assert {result[0] for result in results} == {"RESERVED", "REPLAYED"}
         assert len({result[1] for result in results}) == GROUP_MAX
@@ -136,8 +148,8 @@ async def test_group_of_which_no_reply_ever_comes_is_unknown() -> None:
         raise Close
 
     async with stubbed(gone) as (_, link), asyncio.timeout(5):
-        grouping = Grouping(new_shard(link))
-        problems = await asyncio.gather(*[grouping.reserve(str(n)) for n in range(3)], return_exceptions=True)
+        grouping = Grouping(new_shard(link), "group")
+        problems = await asyncio.gather(*[grouping.ask(str(n)) for n in range(3)], return_exceptions=True)
 
     assert [(type(p), p.outcome) for p in problems] == [(HotStoreUnavailable, "unknown")] * 3  # type: ignore[union-attr]
 
@@ -148,11 +160,9 @@ async def test_group_race_of_500_buyers_for_50_units(valkey_url: str) -> None:
         for turn in range(5):
             warehouse = await Warehouse.open(link, f"race{turn}")
             await warehouse.stock("A", 50)
-            grouping = Grouping(warehouse.shard)
+            grouping = Grouping(warehouse.shard, "group")
 
-            results = await asyncio.gather(
-                *[grouping.reserve(warehouse.reserve(wish("A", 1)).text) for _ in range(500)]
-            )
+            results = await asyncio.gather(*[grouping.ask(warehouse.reserve(wish("A", 1)).text) for _ in range(500)])
 
             assert [result[0] for result in results].count("RESERVED") == 50
             await audit(warehouse)

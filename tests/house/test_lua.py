@@ -12,7 +12,7 @@ from gateway.paths import lua_dir
 from tests.house.source import ROOT
 
 SHARED_KEYS, SHARED_ARGUMENTS = 3, 4  # what start_call reads for every script
-NESTED = {"batch", "group"}  # their own statuses; inside stand those of the operations
+NESTED = {"batch", "group", "changes"}  # their own statuses; inside stand those of the operations
 UNLEASED = {"tick", "lease"}  # without them time would stand still, and a lease that is over could not be renewed
 OUTSIDE = {"open", "load"}  # they work beside an open shard and read their KEYS themselves
 
@@ -154,7 +154,7 @@ def test_lua_statuses_are_those_of_the_code(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(NESTED))
 def test_lua_statuses_of_a_script_of_many_are_its_own(name: str) -> None:
-    """A batch answers BATCH, a group GROUP, and the gates; the operations' words stand inside."""
+    """A batch answers BATCH, a group GROUP, changes CHANGES, and the gates; the operations' words stand inside."""
     statuses = set(Scripts(lua_dir())[name].statuses)
 
     assert name.upper() in statuses

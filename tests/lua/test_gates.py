@@ -11,7 +11,7 @@ from tests.lua.warehouse import DAY_MS, START_MS, Call, Warehouse, wish
 
 SPARE = 100_000
 GATED = (
-    "reserve", "group", "extend", "confirm", "fulfil", "release", "batch", "put", "adjust", "pause",
+    "reserve", "group", "changes", "extend", "confirm", "fulfil", "release", "batch", "put", "adjust", "pause",
     "read_sku", "read_reservation", "expire", "settle", "ticket", "tick", "lease",
 )  # fmt: skip
 TIMELY = tuple(name for name in GATED if name != "tick")  # a tick may come late
@@ -46,6 +46,7 @@ async def call_of(warehouse: Warehouse, script: str) -> Call:
         "settle": Call("settle", (), ("3", "1000", "1000", "1000", "s:main/A", f"r:{sold.id.random_part}")),
     }
     calls["batch"] = warehouse.as_batch(calls["reserve"], calls["release"])
+    calls["changes"] = warehouse.as_changes(calls["confirm"], calls["fulfil"])
     calls["group"] = warehouse.as_group(calls["reserve"], warehouse.reserve(wish("B", 1)))
     await warehouse.remember()  # settle may drop what the audit wants to see
     return calls[script]

@@ -174,6 +174,11 @@ class Warehouse:
         return Call("batch", (), tuple(call.text for call in calls))
 
     @staticmethod
+    def as_changes(*calls: Call) -> Call:
+        """The confirms, fulfils and releases as one call of several callers."""
+        return Call("changes", (), tuple(call.text for call in calls))
+
+    @staticmethod
     def as_group(*calls: Call) -> Call:
         """The reserves as one call of several callers."""
         return Call("group", (), tuple(call.text for call in calls))

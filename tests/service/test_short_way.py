@@ -8,18 +8,21 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.answer import ReservationAnswer
-from gateway.domain.command import Call, Reserve, Wish
+from gateway.domain.command import Ack, Call, Confirm, Fulfil, Release, Reserve, Wish
 from gateway.domain.errors import (
     Corrupt,
+    DurabilityUnknown,
     GatewayError,
     HotStoreUnavailable,
     IdempotencyKeyReused,
     OutOfStock,
+    ReservationReleased,
     ShardRecovering,
     UnknownSku,
 )
 from gateway.service.reservations import GROUPED_LINES_MAX
-from tests.service.gateway import Gateway
+from tests.service.gateway import Gateway, running
+from tests.service.stores import Stores
 from tests.service.test_loading import evict
 
 Outcome = ReservationAnswer | GatewayError | None
@@ -30,7 +33,7 @@ def command(quantity: int = 1, *, sku: str = "tee", key: str | None = None, fing
     return Reserve([Wish(sku, quantity)], "cart", idempotency_key=key, fingerprint=fingerprint)
 
 
-async def ended(gateway: Gateway, wanted: Reserve, call: Call | None = None) -> Outcome:
+async def ended(gateway: Gateway, wanted: Reserve | Confirm | Fulfil | Release, call: Call | None = None) -> Outcome:
     """How the command ended on its short way, which it must take."""
     told: list[Outcome] = []
     over = asyncio.Event()
@@ -39,7 +42,9 @@ async def ended(gateway: Gateway, wanted: Reserve, call: Call | None = None) -> 
         told.append(outcome)
         over.set()
 
-    assert gateway.reservations.begin_reserve(wanted, call or gateway.call(), hear)
+    reservations = gateway.reservations
+    begin = reservations.begin_reserve if isinstance(wanted, Reserve) else reservations.begin_change
+    assert begin(wanted, call or gateway.call(), hear)  # type: ignore[arg-type]
     assert told == [], "told before it was begun"
     async with asyncio.timeout(10):
         await over.wait()
@@ -95,7 +100,7 @@ async def test_short_way_does_nothing_where_something_must_be_loaded(idle: Gatew
 
 
 async def test_short_way_is_for_what_needs_no_waiting(idle: Gateway) -> None:
-    """A commit to wait for, a time of its own, or many lines: nothing is begun."""
+    """A time of its own, or many lines: nothing is begun; neither is a change of what is no reservation of ours."""
     await idle.put("tee", 5)
     many = Reserve([Wish(f"tee-{n}", 1) for n in range(GROUPED_LINES_MAX + 1)], "cart")
 
@@ -103,7 +108,7 @@ async def test_short_way_is_for_what_needs_no_waiting(idle: Gateway) -> None:
         raise AssertionError(outcome)
 
     begin = idle.reservations.begin_reserve
-    assert not begin(command(), idle.call("durable"), never)
+    assert not idle.reservations.begin_change(Confirm("no id"), idle.call(), never)
     assert not begin(command(), replace(idle.call(), deadline_ms=50), never)
     assert not begin(many, idle.call(), never)
     await asyncio.sleep(0.05)
@@ -140,3 +145,92 @@ async def test_short_way_tells_what_it_cannot_read(idle: Gateway, monkeypatch: p
     monkeypatch.setattr("gateway.service.verdict.PackedReservation", lambda *_: int("no number"))
 
     assert isinstance(await ended(idle, command()), Corrupt)
+
+
+async def test_short_way_to_a_commit_is_answered_behind_it(idle: Gateway) -> None:
+    """With `durable` the answer waits for the flusher, and wakes it; a repetition waits for the same commit."""
+    await idle.put("tee", 5)
+    waiting = [
+        asyncio.create_task(ended(idle, command(key="k"), idle.call("durable"))),
+        asyncio.create_task(ended(idle, command(key="k"), idle.call("durable"))),
+    ]
+    await idle.until_awaited()
+    await asyncio.sleep(0.05)
+    assert not any(task.done() for task in waiting)
+
+    await idle.flush()
+    first, again = await asyncio.gather(*waiting)
+
+    assert isinstance(first, ReservationAnswer)
+    assert isinstance(again, ReservationAnswer)
+    assert first.durable
+    assert again.durable
+    assert first.told.public_id == again.told.public_id
+
+
+async def test_short_way_to_a_commit_that_is_not_seen_in_time(stores: Stores) -> None:
+    """The change is applied, the answer says so and names the id; the commit that comes late disturbs nobody."""
+    stores.ack_timeout_ms = 50
+    async with running(stores, is_flushing=False) as gateway:
+        await gateway.put("tee", 5, ack="memory")
+
+        late = await ended(gateway, command(), gateway.call("durable"))
+        await gateway.flush()
+
+        assert isinstance(late, DurabilityUnknown)
+        assert late.outcome == "unknown"
+        assert late.extras["id"]
+        assert (await gateway.level("tee")).held == 1
+
+
+async def test_short_way_to_a_commit_that_is_lost_with_its_epoch(idle: Gateway) -> None:
+    """The shard was rebuilt without the change: nobody hears that it is durable."""
+    await idle.put("tee", 5)
+    await idle.flush()
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable")))
+    await idle.until_awaited()
+    await idle.redis("DEL", idle.shard.keys.log)
+    idle.shard.close()
+
+    await idle.keep()
+
+    assert isinstance(await waiting, DurabilityUnknown)
+    assert (await idle.level("tee")).held == 0
+
+
+@pytest.mark.parametrize("ack", ["memory", "durable"])
+async def test_short_way_through_a_life(gateway: Gateway, ack: Ack) -> None:
+    """Confirm and fulfil as the long way does, and so do their repetitions; what is refused is refused."""
+    await gateway.put("tee", 5)
+    call = gateway.call(ack)
+    held = await gateway.reserve(("tee", 2))
+    given = await gateway.reserve(("tee", 1))
+    id, back = str(held.reservation.id), str(given.reservation.id)
+
+    answers = [
+        await ended(gateway, wanted, call)
+        for wanted in (Confirm(id), Confirm(id), Fulfil(id), Fulfil(id), Release(back, "changed my mind"))
+    ]
+    refused = await ended(gateway, Confirm(back), call)
+
+    told = [answer.told.state for answer in answers if isinstance(answer, ReservationAnswer)]
+    assert told == ["confirmed", "confirmed", "fulfilled", "fulfilled", "released"]
+    assert [answer.durable for answer in answers if isinstance(answer, ReservationAnswer)] == [
+        ack == "durable"
+    ] * 5 or (ack == "memory")
+    assert isinstance(refused, ReservationReleased)
+    level = await gateway.level("tee")
+    assert (level.on_hand, level.held, level.committed) == (3, 0, 0)
+
+
+async def test_short_way_of_a_change_of_what_must_be_loaded(idle: Gateway) -> None:
+    """None is told, nothing happened; the long way loads it."""
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 1), key="k")
+    await idle.confirm(held, ack="memory")
+    await idle.flush()
+    id = str(held.reservation.id)
+    await evict(idle, f"r:{held.reservation.id.random_part}")
+
+    assert await ended(idle, Fulfil(id)) is None
+    assert (await idle.reservations.fulfil(Fulfil(id), idle.call("memory"))).told.state == "fulfilled"

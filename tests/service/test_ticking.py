@@ -38,7 +38,7 @@ class Server:
         self.clock_ms = max(min(time_ms, self.bound_ms), self.clock_ms)
         return self.clock_ms
 
-    async def run(self, name: str, keys: object, arguments: tuple[str, ...], *, within_ms: int) -> Answer:
+    async def run(self, name: str, keys: object, arguments: tuple[str, ...]) -> Answer:
         assert name == "tick"
         horizon_ms, lead_ms, seen_shift_ms, shift_ms = map(int, arguments)
         self.passed_s += self.way_s

@@ -121,6 +121,27 @@ class FakeReservations:
         asyncio.get_running_loop().call_soon(ended, outcome)
         return True
 
+    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
+        """The same for a change."""
+        failures = self.books.failures
+        self.is_short = not self.is_short
+        if not self.is_short or (failures and not isinstance(failures[0], e.GatewayError | None)):
+            return False
+        outcome: ReservationAnswer | e.GatewayError
+        try:
+            self.books.begin(command, call)
+            match command:
+                case Confirm():
+                    outcome = self._confirm(command, call)
+                case Fulfil():
+                    outcome = self._fulfil(command, call)
+                case Release():
+                    outcome = self._release(command, call)
+        except e.GatewayError as refusal:
+            outcome = refusal
+        asyncio.get_running_loop().call_soon(ended, outcome)
+        return True
+
     def _reserve(self, command: Reserve, call: Call) -> ReservationAnswer:
         books = self.books
         record = (call.shop, "reserve", command.idempotency_key or "")

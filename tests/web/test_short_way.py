@@ -267,3 +267,86 @@ def _long_answer(begun: Begun) -> ReservationAnswer:
     answer = begun.reservations._reserve(begun.command, begun.call)
     answer.reservation.lines *= 20_000
     return answer
+
+
+def _chunked(*pieces: bytes) -> bytes:
+    """A reserve whose body comes in chunks, all in one packet."""
+    head = HEAD.replace(b"Content-Length: %d" % len(BODY), b"Transfer-Encoding: chunked")
+    return head + b"Connection: close\r\n\r\n" + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
+
+
+async def test_body_in_pieces_is_whole_on_both_ways(start: Start) -> None:
+    """A wrong body that came in chunks is looked at twice, and the second look still finds all of it."""
+    gateway: Gateway = await start(limits=LIMITS)
+    gateway.books.put("a", on_hand=9)
+
+    right = [await gateway.raw(_chunked(BODY[:9], BODY[9:])) for _ in range(2)]
+    wrong = [await gateway.raw(_chunked(b'{"lines":[{"sku":"a","quan', b'tity":0}]}')) for _ in range(2)]
+
+    assert [answer[:12] for answer in right] == [b"HTTP/1.1 201"] * 2
+    assert [answer[:12] for answer in wrong] == [b"HTTP/1.1 422"] * 2
+    assert all(b'"lines[0].quantity"' in answer for answer in wrong)
+
+
+@pytest.mark.parametrize("version", [b" HTTP/1.0", b" HTTP/1.1"])
+async def test_reading_takes_both_ways(start: Start, version: bytes) -> None:
+    """A sku is told alike, in either version of HTTP; HEAD has no body, an unknown sku is 404, a wrong query 422."""
+    gateway: Gateway = await start(limits=LIMITS)
+    gateway.books.put("a b", on_hand=9)
+    tail = version + b"\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    told = [await gateway.raw(b"GET /v1/stock/a%20b" + tail) for _ in range(2)]
+    heads = [await gateway.raw(b"HEAD /v1/stock/a%20b" + tail) for _ in range(2)]
+    unknown = [await gateway.raw(b"GET /v1/stock/c" + tail) for _ in range(2)]
+    wrong = [await gateway.raw(b"GET /v1/stock/a?color=red" + tail) for _ in range(2)]
+
+    bodies = [answer.partition(b"\r\n\r\n")[2] for answer in told]
+    assert json.loads(bodies[0])["on_hand"] == 9
+    assert bodies[0] == bodies[1]
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in heads] == [b"", b""]
+    assert [answer.split()[1] for answer in unknown + wrong] == [b"404", b"404", b"422", b"422"]
+
+
+async def test_reading_with_a_body_on_its_way_waits_for_it(start: Start) -> None:
+    """What is sent with a GET is dropped, and not taken for the next request."""
+    gateway: Gateway = await start(limits=LIMITS)
+    gateway.books.put("a", on_hand=9)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    for _ in range(2):
+        writer.write(b"GET /v1/stock/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(b"GET /")
+    writer.write(LAST)
+
+    async with asyncio.timeout(5):
+        answers = await reader.read()
+    writer.close()
+
+    assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"200"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", b"200"),
+        (b"{}", b"200"),
+        (b'{"reason":"changed"}', b"200"),
+        (b'{"reason":7}', b"422"),
+        (b'{"reason":"a","reason":"b"}', b"422"),
+        (b"[", b"400"),
+    ],
+)
+async def test_change_takes_both_ways(start: Start, body: bytes, status: bytes) -> None:
+    """A release with nothing to say, something, or something wrong is answered alike."""
+    gateway: Gateway = await start(limits=LIMITS)
+    gateway.books.put("a", on_hand=9)
+    statuses = []
+    for _ in range(2):
+        made = await gateway.raw(HEAD + b"Connection: close\r\n\r\n" + BODY)
+        id = json.loads(made.partition(b"\r\n\r\n")[2])["id"].encode()
+        request = b"POST /v1/reservations/%b/release HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" % id
+        kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
+        statuses.append((await gateway.raw(request + kind + b"\r\n" + body)).split()[1])
+
+    assert statuses == [status] * 2

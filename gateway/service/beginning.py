@@ -1,0 +1,92 @@
+"""An operation that nobody awaits: its result is taken where it comes in, and its end is told once it is as durable as was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.domain.answer import ReservationAnswer
+from gateway.domain.command import Ack
+from gateway.domain.errors import Corrupt, GatewayError
+from gateway.flush.watermark import NotReached, TooManyWaiting
+from gateway.hot.grouping import Result
+from gateway.service.books import UNJUDGED, Books, durability_unknown
+from gateway.service.port import Ended
+
+
+class Begun:
+    """The receiver of a result; see `Receiver`. `ended` is told once: the answer, what was refused, or None for UNJUDGED."""
+
+    __slots__ = ("_ack", "_books", "_ended", "_is_done", "_judge")
+
+    def __init__(
+        self, books: Books, ack: Ack, judge: Callable[[str, list[str]], ReservationAnswer], ended: Ended
+    ) -> None:
+        """`judge` makes the answer of a status and its fields, or raises the refusal."""
+        self._books = books
+        self._ack = ack
+        self._judge = judge
+        self._ended = ended
+        self._is_done = False
+
+    def done(self) -> bool:
+        """Whether it has a result."""
+        return self._is_done
+
+    def set_result(self, result: Result) -> None:
+        """The script has answered."""
+        self._is_done = True
+        if result[0] in UNJUDGED:
+            self._ended(None)
+            return
+        books = self._books
+        try:
+            answer = self._judge(result[0], result[1:])
+            epoch, seq = answer.told.epoch, answer.told.seq
+        except GatewayError as refusal:
+            self._ended(refusal)
+        except (ValueError, IndexError, KeyError) as unreadable:
+            self._ended(Corrupt(f"what Redis answered cannot be read: {unreadable}"))
+        else:
+            if self._ack == "durable":
+                books.await_commit(epoch, seq, Committing(answer, books.ack_timeout_s, self._ended))
+            else:
+                answer.durable = books.is_settled(epoch, seq)
+                self._ended(answer)
+
+    def set_exception(self, problem: GatewayError) -> None:
+        """The call failed."""
+        self._is_done = True
+        self._ended(problem)
+
+
+class Committing:
+    """An applied change that is answered when it is committed; see `Waiter`. When its time is over, that is told instead."""
+
+    __slots__ = ("_answer", "_ended", "_is_done", "_timer")
+
+    def __init__(self, answer: ReservationAnswer, timeout_s: float, ended: Ended) -> None:
+        self._answer = answer
+        self._ended = ended
+        self._is_done = False
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
+
+    def done(self) -> bool:
+        """Whether it has been answered."""
+        return self._is_done
+
+    def set_result(self, _result: None) -> None:
+        """It is committed."""
+        self._is_done = True
+        self._timer.cancel()
+        self._answer.durable = True
+        self._ended(self._answer)
+
+    def set_exception(self, problem: NotReached | TooManyWaiting) -> None:
+        """Its commit will not be seen."""
+        self._is_done = True
+        self._timer.cancel()
+        self._ended(durability_unknown(str(problem), self._answer.told))
+
+    def _give_up(self) -> None:
+        self.set_exception(NotReached("the commit was not seen in time"))
