@@ -225,7 +225,7 @@ class Engine:
         settings = self._settings
 
         def job(name: str, step: Callable[[], Awaitable[int]], pause_s: float, retry_s_max: float) -> Job:
-            expected = (GatewayError, LedgerError)
+            expected = (GatewayError, LedgerError, Fenced, ChainBroken)
             return Job(name, step, pause_seconds=pause_s, retry_seconds_max=retry_s_max, expected=expected)
 
         poll_s = settings.flush.poll_ms / 1000

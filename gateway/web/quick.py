@@ -7,7 +7,8 @@ nothing. Measured on the way of a reservation: 25.5 µs become 23.6.
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -15,10 +16,13 @@ from msgspec import Meta
 from gateway.web.bodies import LINES_MAX, TTL_SECONDS_MAX
 from gateway.web.fields import QUANTITY_MAX, TEXT_CHARS_MAX, is_name, is_text
 
+BODIES_KEPT: Final = 2_048
+BYTES_KEPT: Final = 160
+
 Word = Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
 
 
-class QuickLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class QuickLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
     """As `LineBody`; what its texts may hold is judged by `_is_well_worded`."""
 
     sku: Word
@@ -26,7 +30,7 @@ class QuickLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     location: Word | None = None
 
 
-class QuickReserve(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class QuickReserve(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
     """As `ReserveBody`."""
 
     lines: Annotated[list[QuickLine], Meta(min_length=1, max_length=LINES_MAX)]
@@ -46,6 +50,10 @@ _encode = msgspec.json.Encoder().encode
 
 def quick_reserve(raw: bytes) -> QuickReserve | None:
     """The body, if it is right in all that can be judged without the policy; None says nothing about it."""
+    return _judged_before(raw) if len(raw) <= BYTES_KEPT else _judged(raw)
+
+
+def _judged(raw: bytes) -> QuickReserve | None:
     try:
         body = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -55,6 +63,10 @@ def quick_reserve(raw: bytes) -> QuickReserve | None:
     if b"\\" in raw or raw.count(b":") != _encode(body).count(b":") or not _is_well_worded(body):
         return None
     return body
+
+
+#: In a sale for one product the same few short bodies come again and again: one unit of it, two, …
+_judged_before: Final = lru_cache(BODIES_KEPT)(_judged)
 
 
 def _is_well_worded(body: QuickReserve) -> bool:
