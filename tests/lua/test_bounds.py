@@ -1,11 +1,11 @@
 """No call works without bound: what a client can build up, one call on it stays short.
 
-Times are of one call on a machine that does other things as well; the bounds are ten times what a bounded call takes.
+Times are the server's own processor time, so that what else the machine does counts little; the bounds are ten times what a
+bounded call takes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,11 +33,17 @@ def server_id() -> str:
     return "valkey"
 
 
+async def processor_s(warehouse: Warehouse) -> float:
+    """What the server has worked since it was started."""
+    told = dict(line.split(":") for line in (await warehouse.call("INFO", "cpu")).splitlines() if ":" in line)
+    return float(told["used_cpu_user_main_thread"]) + float(told["used_cpu_sys_main_thread"])
+
+
 async def seconds(warehouse: Warehouse, call: Call) -> tuple[str, float]:
-    """The status of a call and how long it took."""
-    began = time.perf_counter()
+    """The status of a call and how long the server worked on it."""
+    began = await processor_s(warehouse)
     reply = await warehouse.raw(call)
-    return reply[1], time.perf_counter() - began
+    return reply[1], await processor_s(warehouse) - began
 
 
 async def test_due_holds_of_many_lines_are_taken_back_in_short_calls(warehouse: Warehouse) -> None:
@@ -72,9 +78,9 @@ async def test_due_holds_are_swept_in_short_calls_whatever_their_lines(warehouse
     longest, calls, swept = 0.0, 0, 0
 
     while swept < 100:
-        began = time.perf_counter()
+        began = await processor_s(warehouse)
         answer = await warehouse.run(warehouse.expire(500))
-        longest, calls = max(longest, time.perf_counter() - began), calls + 1
+        longest, calls = max(longest, await processor_s(warehouse) - began), calls + 1
         assert answer.fields[0] != "0"
         swept += int(answer.fields[0])
 
@@ -142,9 +148,9 @@ async def test_many_holds_due_at_once_never_block_for_long(warehouse: Warehouse)
     longest, swept = 0.0, 0
 
     while swept < 10_000:
-        began = time.perf_counter()
+        began = await processor_s(warehouse)
         answer = await warehouse.run(warehouse.expire(500))
-        longest = max(longest, time.perf_counter() - began)
+        longest = max(longest, await processor_s(warehouse) - began)
         assert answer.fields[0] != "0"
         swept += int(answer.fields[0])
 
