@@ -29,7 +29,8 @@ class ShardRow:
     """The authority over one shard.
 
     `digest` is that of the entry that ends at `checkpoint`; `rebuilt_ms` 0 = never rebuilt;
-    `owner_deadline_ms` is by the store's clock.
+    `owner_deadline_ms` is by the store's clock. `halted_reason` is there from the halt until an operator's repair
+    has opened the shard again, so also while it is `recovering` under that repair.
     """
 
     shard: int
@@ -41,6 +42,7 @@ class ShardRow:
     checkpoint: int
     digest: str
     rebuilt_ms: int
+    halted_reason: str | None = None
 
 
 @dataclass(slots=True)
