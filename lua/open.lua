@@ -15,6 +15,7 @@ ARGV[9]  lineage      text   the replication history of this server
 ARGV[10] ask_until    int    until when an unknown request is looked up in the durable store, ms from now; -1 = as meta says
 ARGV[11] how          text   created, adopted or rebuilt
 ARGV[12] deployment   text   the deployment this shard belongs to
+ARGV[13] totals       text   the running totals at seq: held, on_hand, committed and deducted of all levels, separated by spaces
 
 Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   OVERTAKEN  {epoch}: meta is not what the caller saw, or has this epoch or a later one
@@ -25,6 +26,7 @@ Flags    allow-oom
 ]]
 local SEEN_EPOCH, SEEN_DIGEST, SEQ, DIGEST = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW, DEPLOYMENT = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local TOTALS = ARGV[13]
 
 local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until')
 if (meta[1] or '0') ~= SEEN_EPOCH or (meta[2] or '') ~= SEEN_DIGEST or tonumber(meta[1] or '0') >= tonumber(EPOCH) then
@@ -40,5 +42,5 @@ local link = chained(DIGEST, payload)
 call('XADD', LOG, format('%d-0', seq), 'e', payload, 'd', link)
 call('DEL', META)
 call('HSET', META, 'epoch', EPOCH, 'gen', GENERATION, 'seq', format('%d', seq), 'digest', link, 'checkpoint', format('%d', SEQ),
-  'clock', format('%d', now), 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
+  'clock', format('%d', now), 'totals', TOTALS, 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
 return { NONCE, 'OPENED', format('%d', now), format('%d', SEQ), format('%d', seq), link }

@@ -59,6 +59,13 @@ class LedgerCorrupt(LedgerError):
     """
 
 
+class TotalsDiffer(LedgerCorrupt):
+    """The running totals that Redis told are not the durable store's: a counter was changed beside the scripts.
+
+    Nothing of the batch was written. Which side is right is not for a program to decide.
+    """
+
+
 class Ledger(Protocol):
     """The durable store.
 
@@ -145,7 +152,8 @@ class Ledger(Protocol):
         else state `recovering` under that owner (the tail of an adopted log).
 
         The batch's events must be exactly first_seq..last_seq and its rows lie within; a reservation created
-        within the batch must not be stored yet. Raises LedgerCorrupt otherwise, and CommitUnknown.
+        within the batch must not be stored yet. A checkpoint event is its last one. Raises LedgerCorrupt otherwise,
+        TotalsDiffer, and CommitUnknown.
         """
 
     async def read_sku(self, shop: str, sku: str) -> Sku | None:

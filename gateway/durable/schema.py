@@ -47,6 +47,11 @@ def _number(name: str, *, nullable: bool = False, comment: str | None = None) ->
     return Column(name, BigInteger, nullable=nullable, autoincrement=False, comment=comment)
 
 
+def _total(name: str) -> Column[Any]:
+    comment = "Running total over the levels of the shard, at its checkpoint."
+    return Column(name, BigInteger, nullable=False, autoincrement=False, server_default=text("0"), comment=comment)
+
+
 def _shard() -> Column[Any]:
     return Column("shard", Integer, nullable=False, autoincrement=False)
 
@@ -83,6 +88,10 @@ shards: Final = Table(
     _words("digest"),
     _number("rebuilt_ms"),
     _words("halted_reason", nullable=True, comment="Why the shard waits for the operator; null when it does not."),
+    _total("held"),
+    _total("on_hand"),
+    _total("committed"),
+    _total("deducted"),
     PrimaryKeyConstraint("shard", name="shards_pkey"),
     sqlite_with_rowid=False,
     # The row changes with every flush: nearly the whole page is left for its next versions.

@@ -7,16 +7,19 @@ cannot be raised in the middle of a flush.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from sqlalchemy import case, delete, func, insert, null, or_, select, text, update
 
 from gateway.domain.event import GENESIS
+from gateway.domain.totals import Totals
 from gateway.durable.database import Connection
 from gateway.durable.ledger import LedgerCorrupt
 from gateway.durable.rows import ShardRow
 from gateway.durable.schema import epoch_history, rebuilds, shards
 from gateway.durable.statement import Statement, StoreClock, number, word
+from gateway.durable.totals import COLUMNS as TOTALS
 
 _MAKE: Final = Statement(
     text(
@@ -37,6 +40,7 @@ _READ: Final = Statement(
         shards.c.digest,
         shards.c.rebuilt_ms,
         shards.c.halted_reason,
+        *TOTALS,
     ).where(shards.c.shard == number("of_shard"))
 )
 _RAISE: Final = Statement(
@@ -113,14 +117,19 @@ def fresh_row(shard: int) -> ShardRow:
 async def read_row(connection: Connection, shard: int) -> ShardRow | None:
     """The shard's row as it stands, or None when it was never made."""
     rows = await connection.fetch(_READ, of_shard=shard)
-    return ShardRow(*rows[0]) if rows else None
+    return _row(*rows[0]) if rows else None
 
 
 async def make_row(connection: Connection, shard: int) -> ShardRow:
     """The shard's row, made by whoever comes first."""
     await connection.execute(_MAKE, shard=shard)
     ((*columns,),) = await connection.fetch(_READ, of_shard=shard)
-    return ShardRow(*columns)
+    return _row(*columns)
+
+
+def _row(*columns: Any) -> ShardRow:
+    own = len(columns) - len(TOTALS)
+    return replace(ShardRow(*columns[:own]), totals=Totals(*columns[own:]))
 
 
 async def raise_epoch(

@@ -12,37 +12,25 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, ShardRecovering
 from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
-from gateway.durable.ledger import Deployment, Ledger, ShardRow
-from gateway.flush.batches import build_batch
+from gateway.durable.ledger import Deployment, Ledger, ShardRow, TotalsDiffer
+from gateway.flush.batches import build_batch, parts
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
+from gateway.service.meta import Meta, read_meta
 from gateway.service.rebuilding import rebuild
+from gateway.service.totals import halted, prove_adoptable
 
 log = structlog.get_logger(__name__)
 
 OWNER_LEASE_MS = 30_000  # a recoverer that has not finished by then may be overtaken
 PAGE = 1000
-
-
-@dataclass(slots=True)
-class Meta:
-    """What Redis says of the shard."""
-
-    epoch: int
-    generation: int
-    seq: int
-    digest: str
-    lineage: str
-    is_poisoned: bool
-    deployment: str
 
 
 class Opener:
@@ -71,7 +59,7 @@ class Opener:
         lineage = shard.link.lineage
         while True:
             row = await ledger.read_shard(shard.number)
-            meta = await self._read_meta()
+            meta = await read_meta(shard)
             self._refuse_foreign(row, meta)
             if meta is not None and await self._is_same(row, meta, lineage):
                 log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
@@ -88,11 +76,15 @@ class Opener:
             raise ShardRecovering("another gateway is opening the shard")
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
         await self._commit_tail(raised, tail)
+        row = await ledger.read_shard(shard.number)
+        if row.epoch != raised.epoch:
+            raise ShardRecovering("another gateway has overtaken this one")
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
         if meta is not None and is_sound and _reaches(tail, raised, meta):
-            row = await self._adopt(raised, meta, tail, lineage)
+            await prove_adoptable(ledger, row, meta)
+            row = await self._adopt(row, meta, tail, lineage)
         else:
-            row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
+            row = await self._rebuild(row, meta, tail, lineage)
         return self._opened(row, lineage)
 
     async def attach(self) -> ShardRow:
@@ -102,7 +94,7 @@ class Opener:
         """
         await self._load_scripts()
         lineage = self._shard.link.lineage
-        row, meta = await self._ledger.read_shard(self._shard.number), await self._read_meta()
+        row, meta = await self._ledger.read_shard(self._shard.number), await read_meta(self._shard)
         self._refuse_foreign(row, meta)
         if meta is None or not await self._is_same(row, meta, lineage):
             raise ShardRecovering("the shard is not open yet")
@@ -144,22 +136,15 @@ class Opener:
 
     async def _is_same(self, row: ShardRow, meta: Meta, lineage: str) -> bool:
         """Whether the shard is at work as the row says, so that this gateway only joins in."""
-        if row.state != "open" or meta.is_poisoned or (meta.epoch, meta.lineage) != (row.epoch, lineage):
+        if row.state != "open" or meta.is_poisoned or meta.totals is None:
+            return False
+        if (meta.epoch, meta.lineage) != (row.epoch, lineage):
             return False
         return await self._is_continued(row, meta)
 
     def _opened(self, row: ShardRow, lineage: str) -> ShardRow:
         self._shard.open_under(row.epoch, row.generation, lineage, row.checkpoint)
         return row
-
-    async def _read_meta(self) -> Meta | None:
-        shard = self._shard
-        names = ("epoch", "gen", "seq", "digest", "lineage", "poison", "deployment")
-        values = await shard.ask_list("HMGET", shard.keys.meta, *names)
-        epoch, generation, seq, digest, lineage, poison, deployment = values
-        if epoch is None:
-            return None
-        return Meta(int(epoch), int(generation), int(seq), digest, lineage or "", poison is not None, deployment or "")
 
     async def _is_continued(self, row: ShardRow, meta: Meta) -> bool:
         """Whether the chain leads from the anchor through what meta said, and on to the log's end.
@@ -199,19 +184,23 @@ class Opener:
     async def _commit_tail(self, raised: ShardRow, tail: list[Entry]) -> None:
         """What the log has beyond the checkpoint is in the durable store, under the raised epoch."""
         digest = raised.digest
-        for at in range(0, len(tail), PAGE):
-            page = tail[at : at + PAGE]
+        pages = [part[at : at + PAGE] for part in parts(tail) for at in range(0, len(part), PAGE)]
+        for page in pages:
             try:
                 batch = await build_batch(self._shard.number, raised.epoch, digest, page)
             except EntryInvalid as problem:
                 raise Corrupt(f"the log cannot be read: {problem}") from problem
-            if not await self._ledger.append(batch, owner=self._owner):
+            try:
+                is_ours = await self._ledger.append(batch, owner=self._owner)
+            except TotalsDiffer as differing:
+                raise await halted(self._ledger, raised, str(differing)) from differing
+            if not is_ours:
                 raise ShardRecovering("another gateway has overtaken this one")
             digest = page[-1].digest
 
     async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
         """Redis' data stand, and the shard goes on under the raised epoch."""
-        await self._install(raised.epoch, meta, meta.seq, meta.digest, meta.generation, lineage, -1, "adopted")
+        await self._install(raised, meta, meta.generation, lineage, -1, "adopted")
         log.info("shard_adopted", epoch=raised.epoch, seq=meta.seq, generation=meta.generation)
         return await self._publish(raised, meta.generation, 0, tail, meta.seq)
 
@@ -223,7 +212,7 @@ class Opener:
         counts = await rebuild(self._shard, keys, self._ledger)
         ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
         how = "created" if is_first else "rebuilt"
-        await self._install(raised.epoch, meta, raised.checkpoint, raised.digest, generation, lineage, ask_ms, how)
+        await self._install(raised, meta, generation, lineage, ask_ms, how)
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
@@ -234,25 +223,27 @@ class Opener:
         return row
 
     async def _install(
-        self, epoch: int, meta: Meta | None, seq: int, digest: str, generation: int, lineage: str, ask_ms: int, how: str
+        self, row: ShardRow, meta: Meta | None, generation: int, lineage: str, ask_ms: int, how: str
     ) -> None:
+        """The shard goes on in Redis from where the row stands, under the row's epoch."""
         shard = self._shard
         keys = Keys(shard.prefix, shard.number, generation)
         reply = await shard.ask_script(
             "open",
             (keys.meta, keys.log),
             "open",
-            epoch,
+            row.epoch,
             meta.epoch if meta else 0,
             meta.digest if meta else "",
-            seq,
-            digest,
+            row.checkpoint,
+            row.digest,
             generation,
             shard.number,
             lineage,
             ask_ms,
             how,
             self._deployment.id,
+            row.totals.pack(),
             # What was read and written before is on this server: another one, just promoted, may have half of it.
             lineage=lineage,
         )

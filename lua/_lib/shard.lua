@@ -12,6 +12,8 @@ local META, LOG, DUE, BASE -- keys, and what every other key of this generation 
 local NONCE, EPOCH, LATE_MS, BACKLOG_MAX -- of the caller
 local now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms
 local events -- arrays of lines, one per event of this call
+local totals -- of all levels of the shard, as meta has them: see totals.lua
+local on_hand_moved, held_moved, committed_moved, deducted_moved -- by this call, over all its levels
 local missing, is_missing -- names of what must be loaded before this call can be judged
 local skus, reservations, requests -- what this call has read, by name
 local sku_order, reservation_order, request_order
@@ -27,6 +29,7 @@ local function start_call(keys, arguments)
   NONCE, EPOCH, LATE_MS, BACKLOG_MAX = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
   now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms = 0, '0', 0, '0', 0, '', 0
   events, missing, is_missing = {}, {}, {}
+  totals, on_hand_moved, held_moved, committed_moved, deducted_moved = '', 0, 0, 0, 0
   skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
   due_max, due_lines_left, is_more_due, expired, lateness_ms_max = DUE_MAX, DUE_LINES_MAX, false, 0, 0
   passed, passed_count, lines_looked_at = nil, 0, 0
@@ -43,9 +46,10 @@ end
 
 -- Reads meta and the clock. Returns nil, or the status that ends the call with nothing touched.
 local function enter()
-  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until')
+  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until', 'totals')
   if meta[6] then return 'POISONED' end
   if meta[1] ~= EPOCH then return 'CLOSED' end
+  totals = meta[8]
   seq, digest, checkpoint = tonumber(meta[2]), meta[3], tonumber(meta[4])
   ask_until_ms = tonumber(meta[7] or '0')
   local time, clock = call('TIME'), tonumber(meta[5])
