@@ -44,6 +44,11 @@ class ShardRow:
     rebuilt_ms: int
     halted_reason: str | None = None
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether nobody but the operator may open it."""
+        return self.state == "halted" or self.halted_reason is not None
+
 
 @dataclass(slots=True)
 class EventRow:

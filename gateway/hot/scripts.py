@@ -39,6 +39,7 @@ NAMES = (
     "load",
     "settle",
     "open",
+    "shut",
 )
 
 
