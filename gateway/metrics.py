@@ -163,6 +163,8 @@ FLUSH_LAG_SECONDS = _gauge(
 )
 LEDGER_ERRORS = Bound(_counter("gateway_ledger_errors_total", "Failed operations of the durable store.", "operation"))
 
+SHARDS_HALTED = _gauge("gateway_halted_shards", "Shards that wait for their operator: see `gateway repair`.")
+
 EXPIRY_LATENESS_SECONDS = _histogram(
     "gateway_expiry_lateness_seconds",
     "Time from the deadline of a swept hold to the return of its units.",

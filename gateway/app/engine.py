@@ -9,7 +9,7 @@ from types import TracebackType
 
 import structlog
 
-from gateway import metrics
+from gateway.app.keeper import Keeper
 from gateway.app.premises import Premises, make_link
 from gateway.app.refusal import StartRefused
 from gateway.app.role import Role
@@ -19,7 +19,7 @@ from gateway.domain.command import Ack
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EntryInvalid
 from gateway.domain.policy import Policy, PolicyBook
-from gateway.durable.ledger import Ledger, LedgerError
+from gateway.durable.ledger import Deployment, Ledger, LedgerError
 from gateway.durable.stores import ledger_for
 from gateway.flush.flusher import Fenced, Flusher
 from gateway.flush.follower import STALLED_S, Follower
@@ -44,7 +44,6 @@ log = structlog.get_logger(__name__)
 
 HASH = "one"  # how skus are spread over shards; one shard needs no spreading
 DRAIN_S = 2.5  # how long the end of the process waits for the durable store
-OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
 
 
 class Engine:
@@ -105,6 +104,46 @@ class Engine:
 
     async def _start(self) -> None:
         settings = self._settings
+        judgement, deployment, advice = await self._reach_stores()
+        limits = Limits(settings.redis.command_timeout_ms, settings.redis.resend_max, settings.flush.backlog_max)
+        scripts = Scripts(lua_dir())
+        self._shard = Shard(self._link, scripts, limits, prefix=settings.redis.prefix, number=0)
+        self._watermark = Watermark()
+        self._flusher = Flusher(
+            self._shard,
+            self._ledger,
+            self._watermark,
+            self.policy,
+            batch_max=settings.flush.batch_max,
+            lag_ms_max=settings.flush.lag_ms_max,
+        )
+        self._urging = Urging(self._shard)
+        self._follower = Follower(self._shard, self._watermark)
+        self._opener = Opener(
+            self._shard, self._ledger, deployment, self.policy, rebuilds_max=settings.recovery.rebuilds_max
+        )
+        self._books = Books(
+            self._shard,
+            self._ledger,
+            self._watermark,
+            self.policy,
+            ack_timeout_ms=settings.ack.timeout_ms,
+            wake_flusher=self._wake_flusher,
+        )
+        self._keeper = Keeper(
+            self._shard, self._ledger, self._opener, self._flusher, self._watermark, self._books, self._role
+        )
+        self._make_services(judgement, advice)
+        await self._siblings.__aenter__()
+        await self._keeper.open_first()
+        if self._role == "work":
+            self._watch_link = make_link(self._places, settings)
+            await self._watch_link.start()
+        self._start_jobs()
+
+    async def _reach_stores(self) -> tuple[Judgement, Deployment, list[str]]:
+        """Both stores answer, are fit for work, and belong to this deployment. Raises StartRefused, LedgerError."""
+        settings = self._settings
         try:
             self._link = make_link(self._places, settings)
             self._ledger: Ledger = ledger_for(
@@ -132,37 +171,7 @@ class Engine:
         advice = await self._ledger.advice()
         for warning in advice:
             log.warning("durable_posture", warning=warning)
-
-        limits = Limits(settings.redis.command_timeout_ms, settings.redis.resend_max, settings.flush.backlog_max)
-        scripts = Scripts(lua_dir())
-        self._shard = Shard(self._link, scripts, limits, prefix=settings.redis.prefix, number=0)
-        self._watermark = Watermark()
-        self._flusher = Flusher(
-            self._shard,
-            self._ledger,
-            self._watermark,
-            self.policy,
-            batch_max=settings.flush.batch_max,
-            lag_ms_max=settings.flush.lag_ms_max,
-        )
-        self._urging = Urging(self._shard)
-        self._follower = Follower(self._shard, self._watermark)
-        self._opener = Opener(self._shard, self._ledger, deployment, self.policy)
-        self._books = Books(
-            self._shard,
-            self._ledger,
-            self._watermark,
-            self.policy,
-            ack_timeout_ms=settings.ack.timeout_ms,
-            wake_flusher=self._wake_flusher,
-        )
-        self._make_services(judgement, advice)
-        await self._siblings.__aenter__()
-        await self._open_first()
-        if self._role == "work":
-            self._watch_link = make_link(self._places, settings)
-            await self._watch_link.start()
-        self._start_jobs()
+        return judgement, deployment, advice
 
     def _make_services(self, judgement: Judgement, advice: list[str]) -> None:
         ack = self._settings.ack
@@ -195,41 +204,6 @@ class Engine:
             found.append(f"nothing was committed for {STALLED_S} s: does a `work` process run?")
         return found
 
-    async def _open_first(self) -> None:
-        """The shard is open, or why it can not be opened is told and the start ends."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + OPEN_WAIT_S
-        while True:
-            try:
-                await self._open()
-                return
-            except (GatewayError, LedgerError) as problem:
-                if getattr(problem, "code", "") != "shard_recovering" or loop.time() > until_s:
-                    raise StartRefused(f"shard 0 can not be opened: {problem}") from problem
-            await asyncio.sleep(0.2)
-
-    async def _open(self) -> None:
-        row = await (self._opener.attach() if self._role == "web" else self._opener.open())
-        ends = await self._ledger.epoch_ends(row.shard)
-        self._books.ended_epochs = ends
-        self._flusher.start_from(row)
-        self._watermark.open_under(row.epoch, row.checkpoint, ends)
-
-    async def _keep_open(self) -> int:
-        """One turn of the keeper: a closed shard is opened again."""
-        if self._shard.is_open and self._link.lineage == self._shard.lineage:
-            metrics.HOT_PENDING.set(self._link.pending)
-            seq = await self._shard.ask("HGET", self._shard.keys.meta, "seq")
-            if seq is None or await self._shard.ask("EXISTS", self._shard.keys.log) != 1:
-                self._shard.close()  # somebody took meta or the log away: the next turn opens the shard again
-                return 1
-            metrics.FLUSH_BACKLOG_EVENTS.set(max(int(str(seq or 0)) - self._watermark.seq, 0))
-            return 0
-        self._shard.close()
-        log.warning("shard_closed", epoch=self._shard.epoch)
-        await self._open()
-        return 1
-
     async def _watch_urgency(self, watch: UrgencyWatch) -> int:
         """One turn of the watch: where somebody waits in another process, the flusher begins."""
         if await watch.is_urged():
@@ -256,7 +230,7 @@ class Engine:
         if self._watch_link is not None:
             watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
             self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))
-        self._jobs.append(job("keeper", self._keep_open, 0.2, 0.5))
+        self._jobs.append(job("keeper", self._keeper.step, 0.2, 0.5))
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 
     def _wake_flusher(self, is_urgent: bool) -> None:

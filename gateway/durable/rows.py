@@ -46,6 +46,11 @@ class ShardRow:
     halted_reason: str | None = None
     totals: Totals = NOTHING
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether nobody but the operator may open it."""
+        return self.state == "halted" or self.halted_reason is not None
+
 
 @dataclass(slots=True)
 class EventRow:

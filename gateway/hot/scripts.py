@@ -51,6 +51,7 @@ NAMES = (
     "load",
     "settle",
     "open",
+    "shut",
 )
 
 

@@ -18,14 +18,14 @@ import structlog
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, ShardRecovering
 from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
-from gateway.durable.ledger import Deployment, Ledger, ShardRow, TotalsDiffer
-from gateway.flush.batches import build_batch, parts
+from gateway.durable.ledger import Deployment, Ledger, ShardRow
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
+from gateway.hot.meta import Meta, read_meta
 from gateway.hot.shard import Shard
-from gateway.service.meta import Meta, read_meta
-from gateway.service.rebuilding import rebuild
-from gateway.service.totals import halted, prove_adoptable
+from gateway.service.halting import Halting
+from gateway.service.rebuilding import clear, rebuild
+from gateway.service.tail import commit_tail
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,16 @@ PAGE = 1000
 class Opener:
     """Opens one shard. `open` is safe to repeat and to run on several gateways at once: the row decides."""
 
-    def __init__(self, shard: Shard, ledger: Ledger, deployment: Deployment, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        ledger: Ledger,
+        deployment: Deployment,
+        policy: Callable[[], Policy],
+        *,
+        rebuilds_max: int,
+    ) -> None:
+        self._halting = Halting(shard, ledger, rebuilds_max)
         self._shard = shard
         self._ledger = ledger
         self._deployment = deployment
@@ -45,13 +54,13 @@ class Opener:
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
-    async def open(self) -> ShardRow:
-        """The shard answers calls under the row's epoch.
+    async def open(self, *, is_start: bool = False) -> ShardRow:
+        """The shard answers calls under the row's epoch. A rebuild at the start of a process is not counted.
 
         Raises:
             ShardRecovering: another gateway is opening it; try again.
-            Corrupt: the books of the durable store do not add up; a human must look.
-            DeploymentMismatch as Corrupt: this Redis holds another deployment's shard.
+            ShardHalted: the operator has to decide; looking again changes nothing.
+            Corrupt: the log has what this version cannot read, or this Redis holds another deployment's shard.
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         shard, ledger = self._shard, self._ledger
@@ -60,7 +69,8 @@ class Opener:
         while True:
             row = await ledger.read_shard(shard.number)
             meta = await read_meta(shard)
-            self._refuse_foreign(row, meta)
+            await self._halting.refuse_halted(row, meta)
+            self._refuse_foreign(meta)
             if meta is not None and await self._is_same(row, meta, lineage):
                 log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
                 return self._opened(row, lineage)
@@ -71,20 +81,23 @@ class Opener:
             raise ShardRecovering("another gateway is opening the shard")
         # To raise the epoch for a server that was the primary once would close the shard to those who work on the true one.
         await shard.verify()
+        if meta is not None:
+            is_continued = meta.checkpoint <= row.checkpoint or await self._is_continued(row, meta)
+            await self._halting.refuse_ahead(row, meta, is_continued=is_continued)
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
-        await self._commit_tail(raised, tail)
+        await commit_tail(ledger, self._halting, self._owner, raised, meta, tail)
         row = await ledger.read_shard(shard.number)
         if row.epoch != raised.epoch:
             raise ShardRecovering("another gateway has overtaken this one")
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
         if meta is not None and is_sound and _reaches(tail, raised, meta):
-            await prove_adoptable(ledger, row, meta)
+            await self._halting.refuse_drift(row, meta)
             row = await self._adopt(row, meta, tail, lineage)
         else:
-            row = await self._rebuild(row, meta, tail, lineage)
+            row = await self._rebuild(row, meta, tail, lineage, is_counted=not is_start)
         return self._opened(row, lineage)
 
     async def attach(self) -> ShardRow:
@@ -95,7 +108,8 @@ class Opener:
         await self._load_scripts()
         lineage = self._shard.link.lineage
         row, meta = await self._ledger.read_shard(self._shard.number), await read_meta(self._shard)
-        self._refuse_foreign(row, meta)
+        await self._halting.refuse_halted(row, meta)
+        self._refuse_foreign(meta)
         if meta is None or not await self._is_same(row, meta, lineage):
             raise ShardRecovering("the shard is not open yet")
         log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
@@ -128,9 +142,7 @@ class Opener:
         has_waited = now_s - self._awaited[1] >= OWNER_LEASE_MS / 1000
         return time.time() * 1000 < row.owner_deadline_ms and not has_waited
 
-    def _refuse_foreign(self, row: ShardRow, meta: Meta | None) -> None:
-        if row.state == "halted":
-            raise Corrupt("the shard is halted; an operator must look at it")
+    def _refuse_foreign(self, meta: Meta | None) -> None:
         if meta is not None and meta.deployment != self._deployment.id:
             raise Corrupt(f"this Redis holds the shard of another deployment under the prefix {self._shard.prefix!r}")
 
@@ -138,7 +150,7 @@ class Opener:
         """Whether the shard is at work as the row says, so that this gateway only joins in."""
         if row.state != "open" or meta.is_poisoned or meta.totals is None:
             return False
-        if (meta.epoch, meta.lineage) != (row.epoch, lineage):
+        if (meta.seen_epoch, meta.lineage) != (row.epoch, lineage):
             return False
         return await self._is_continued(row, meta)
 
@@ -181,45 +193,40 @@ class Opener:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
         return tail
 
-    async def _commit_tail(self, raised: ShardRow, tail: list[Entry]) -> None:
-        """What the log has beyond the checkpoint is in the durable store, under the raised epoch."""
-        digest = raised.digest
-        pages = [part[at : at + PAGE] for part in parts(tail) for at in range(0, len(part), PAGE)]
-        for page in pages:
-            try:
-                batch = await build_batch(self._shard.number, raised.epoch, digest, page)
-            except EntryInvalid as problem:
-                raise Corrupt(f"the log cannot be read: {problem}") from problem
-            try:
-                is_ours = await self._ledger.append(batch, owner=self._owner)
-            except TotalsDiffer as differing:
-                raise await halted(self._ledger, raised, str(differing)) from differing
-            if not is_ours:
-                raise ShardRecovering("another gateway has overtaken this one")
-            digest = page[-1].digest
-
     async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
         """Redis' data stand, and the shard goes on under the raised epoch."""
         await self._install(raised, meta, meta.generation, lineage, -1, "adopted")
         log.info("shard_adopted", epoch=raised.epoch, seq=meta.seq, generation=meta.generation)
         return await self._publish(raised, meta.generation, 0, tail, meta.seq)
 
-    async def _rebuild(self, raised: ShardRow, meta: Meta | None, tail: list[Entry], lineage: str) -> ShardRow:
+    async def _rebuild(
+        self, raised: ShardRow, meta: Meta | None, tail: list[Entry], lineage: str, *, is_counted: bool
+    ) -> ShardRow:
         """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand."""
         is_first = raised.checkpoint == 0 and raised.epoch == 1
+        is_counted = is_counted and not is_first
+        if is_counted:
+            await self._halting.refuse_rebuilds(raised, meta)
         generation = raised.epoch
         keys = Keys(self._shard.prefix, self._shard.number, generation)
-        counts = await rebuild(self._shard, keys, self._ledger)
+        try:
+            counts = await rebuild(self._shard, keys, self._ledger)
+        except Corrupt as problem:
+            await self._halting.halt(raised, meta, f"the books of the durable store do not add up: {problem}")
+            raise
         ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
         how = "created" if is_first else "rebuilt"
         await self._install(raised, meta, generation, lineage, ask_ms, how)
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
-        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
+        rebuilt_ms = 0 if is_first else self._shard.now_ms()
+        row = await self._publish(raised, generation, rebuilt_ms, tail, raised.checkpoint, is_counted=is_counted)
         old = meta.generation if meta is not None else raised.generation
         if old != generation:
-            self._forget_task = asyncio.create_task(self._forget(old))
+            self._forget_task = asyncio.create_task(
+                clear(self._shard, Keys(self._shard.prefix, self._shard.number, old))
+            )
         return row
 
     async def _install(
@@ -233,7 +240,7 @@ class Opener:
             (keys.meta, keys.log),
             "open",
             row.epoch,
-            meta.epoch if meta else 0,
+            meta.seen_epoch if meta else 0,
             meta.digest if meta else "",
             row.checkpoint,
             row.digest,
@@ -252,7 +259,14 @@ class Opener:
         shard.learn_clock(int(reply[2]))
 
     async def _publish(
-        self, raised: ShardRow, generation: int, rebuilt_ms: int, tail: list[Entry], end_seq: int
+        self,
+        raised: ShardRow,
+        generation: int,
+        rebuilt_ms: int,
+        tail: list[Entry],
+        end_seq: int,
+        *,
+        is_counted: bool = False,
     ) -> ShardRow:
         """The row says open; every epoch before that has no end yet, ended here: also one whose successor never opened."""
         shard, ledger = self._shard, self._ledger
@@ -261,20 +275,12 @@ class Opener:
         for opened in reversed([event for entry in tail for event in entry.events if event.type == OPENED]):
             ends.update(dict.fromkeys(range(1, opened.epoch), opened.seq - 1))
         ended = [(epoch, end) for epoch, end in ends.items() if epoch not in known]
-        if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
+        is_opened = await ledger.open_shard(
+            shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended, counts_as_rebuild=is_counted
+        )
+        if not is_opened:
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
-
-    async def _forget(self, generation: int) -> None:
-        """The keys of a generation that is over are dropped, a page at a time."""
-        base = Keys(self._shard.prefix, self._shard.number, generation).base
-        cursor = "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{base}*", PAGE)
-            if names:
-                await self._shard.ask("UNLINK", *names)
-            if cursor == "0":
-                return
 
 
 def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:

@@ -34,7 +34,7 @@ async def rebuild(shard: Shard, keys: Keys, ledger: Ledger) -> Rebuilt:
     rebuilt = Rebuilt()
     held: Counter[tuple[str, str, str]] = Counter()
     next_due: dict[tuple[str, str], int] = {}
-    await _clear(shard, keys)
+    await clear(shard, keys)  # an earlier attempt of the same epoch may have left something
     async for page in ledger.live_reservations(shard.number, PAGE):
         commands: list[tuple[str | int, ...]] = []
         for random_part, packed in page:
@@ -75,8 +75,8 @@ async def _all(shard: Shard, commands: list[tuple[str | int, ...]]) -> None:
     await asyncio.gather(*[shard.ask(*command) for command in commands])
 
 
-async def _clear(shard: Shard, keys: Keys) -> None:
-    """Nothing is under the generation's names: an earlier attempt of the same epoch may have left something."""
+async def clear(shard: Shard, keys: Keys) -> None:
+    """Nothing is under the generation's names any more; they were dropped a page at a time."""
     cursor = "0"
     while True:
         cursor, names = await shard.scan(cursor, f"{keys.base}*", PAGE)

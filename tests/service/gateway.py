@@ -104,11 +104,11 @@ class Gateway(Engine):
 
     async def keep(self) -> int:
         """One turn of the keeper: a closed shard is opened again."""
-        return await self._keep_open()
+        return await self._keeper.step()
 
     async def reopen(self) -> None:
         """As a process that starts: opened by the row, flusher and watermark follow."""
-        await self._open()
+        await self._keeper.open()
 
     async def kill(self) -> None:
         """It ended as by a crash: nothing is flushed any more."""

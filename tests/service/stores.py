@@ -8,7 +8,14 @@ from pydantic import SecretStr
 
 from gateway.app.premises import Places
 from gateway.settings import Settings
-from gateway.settings.sections import AckSettings, FlushSettings, HotSettings, RedisSettings, RetentionSettings
+from gateway.settings.sections import (
+    AckSettings,
+    FlushSettings,
+    HotSettings,
+    RecoverySettings,
+    RedisSettings,
+    RetentionSettings,
+)
 
 
 @dataclass
@@ -27,6 +34,7 @@ class Stores:
     batch_max: int = 2000
     backlog_max: int = 1_000_000
     pending_max: int = 8192
+    rebuilds_max: int = 20
 
     def settings(self) -> Settings:
         """The settings of a gateway on these stores."""
@@ -45,6 +53,7 @@ class Stores:
             retention=RetentionSettings(seconds=self.retention_seconds),
             hot=HotSettings(idle_ttl_seconds=self.idle_ttl_seconds, ended_ttl_seconds=self.ended_ttl_seconds),
             flush=FlushSettings(batch_max=self.batch_max, backlog_max=self.backlog_max),
+            recovery=RecoverySettings(rebuilds_max=self.rebuilds_max),
         )
 
 
