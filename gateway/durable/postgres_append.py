@@ -38,8 +38,9 @@ from gateway.durable.written import (
 ROWS_BETWEEN_YIELDS: Final = 200
 ROWS_BETWEEN_YIELDS_LATE: Final = 1_000
 
-#: Levels are looked up by their key, also while the planner still takes their table for a small one.
-_BY_INDEX: Final = "SET LOCAL enable_seqscan = off"
+#: Each statement is planned once per connection, for any number of rows. Levels are then looked up by their key, also where the
+#: plan was made while their table was small: it is kept until the next ANALYZE.
+_PLANS: Final = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 
 _REQUESTS_KEY: Final = "requests_pkey"
 
@@ -66,7 +67,7 @@ def _new_request(one: Written) -> Written:
 
 
 async def _transaction(raw: RawConnection, batch: Batch, owner: str | None, rows: Sequence[Written]) -> bool:
-    if await raw.execute(f"{BEGIN}; {_BY_INDEX}; {_gate(batch, owner)}") != "UPDATE 1":
+    if await raw.execute(f"{BEGIN}; {_PLANS}; {_gate(batch, owner)}") != "UPDATE 1":
         await raw.execute("ROLLBACK")
         return False
     yields_after = ROWS_BETWEEN_YIELDS_LATE if batch.is_late else ROWS_BETWEEN_YIELDS
@@ -124,7 +125,7 @@ def _literal(word: str) -> str:
 @cache
 def _unnest_text(table: Table, how: How) -> str:
     """INSERT of one array per column, so that the statement is the same for any number of rows."""
-    return insert_text(table, _arrays(table)) + conflict_text(table, how)
+    return insert_text(table, f"SELECT * FROM unnest({', '.join(_arrays(table))})") + conflict_text(table, how)
 
 
 @cache
@@ -132,11 +133,9 @@ def _levels_text() -> str:
     return postgres_text(_arrays(schema.levels))
 
 
-def _arrays(table: Table) -> str:
-    arrays = ", ".join(
-        f"CAST(${position} AS {_type(table, name)}[])" for position, name in enumerate(written_columns(table), start=1)
-    )
-    return f"SELECT * FROM unnest({arrays})"
+def _arrays(table: Table) -> tuple[str, ...]:
+    columns = enumerate(written_columns(table), start=1)
+    return tuple(f"CAST(${position} AS {_type(table, name)}[])" for position, name in columns)
 
 
 def _type(table: Table, name: str) -> str:

@@ -18,7 +18,7 @@ from gateway.durable import schema
 from gateway.durable.ledger import TotalsDiffer
 from gateway.durable.rows import Batch
 from gateway.durable.statement import Statement, number
-from gateway.durable.written import conflict_text, written_columns
+from gateway.durable.written import conflict_text, insert_text, written_columns
 
 _NAMES: Final = Totals._fields
 
@@ -42,23 +42,25 @@ def prove_totals(batch: Batch, stored: Totals) -> None:
 
 
 @cache
-def postgres_text(given: str) -> str:
-    """The upsert of levels, which also moves the totals. `given` is a source of written rows; one parameter more is the shard.
+def postgres_text(arrays: tuple[str, ...]) -> str:
+    """The upsert of levels, which also moves the totals. `arrays` are those of the written columns; one parameter more is the shard.
 
     All parts of one statement see the tables as they were before it, so the rows that are overwritten can still be read. Each is
     looked up by its key: a join would be planned by what the table was when the statement was prepared, and LIMIT keeps it from
     becoming one.
     """
     columns = written_columns(schema.levels)
+    named = dict(zip(columns, arrays, strict=True))
+    given = [*(column.name for column in schema.levels.primary_key), *_NAMES]
+    source = f"unnest({', '.join(named[name] for name in given)}) AS given ({', '.join(given)})"
     before = ", ".join(f"level.{name}" for name in _NAMES)
     sums = ", ".join(f"sum(given.{name} - coalesce(before.{name}, 0)) AS {name}" for name in _NAMES)
     moves = ", ".join(f"{name} = shards.{name} + moved.{name}" for name in _NAMES)
-    listed = ", ".join(columns)
+    stored = insert_text(schema.levels, f"SELECT * FROM unnest({', '.join(arrays)})")
     return (
-        f"WITH given ({listed}) AS MATERIALIZED ({given}),"
-        f" moved AS (SELECT {sums} FROM given LEFT JOIN LATERAL (SELECT {before} FROM levels AS level"
+        f"WITH moved AS (SELECT {sums} FROM {source} LEFT JOIN LATERAL (SELECT {before} FROM levels AS level"
         " WHERE level.shop = given.shop AND level.sku = given.sku AND level.location = given.location LIMIT 1) AS before ON true),"
-        f" stored AS (INSERT INTO levels ({listed}) SELECT {listed} FROM given{conflict_text(schema.levels, 'upsert')})"
+        f" stored AS ({stored}{conflict_text(schema.levels, 'upsert')})"
         f" UPDATE shards SET {moves} FROM moved WHERE shards.shard = ${len(columns) + 1}"
     )
 

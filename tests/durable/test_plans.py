@@ -124,8 +124,7 @@ async def test_postgres_finds_each_level_that_an_append_overwrites_by_its_key(
     connection = await asyncpg.connect(postgres_url)
     try:
         async with connection.transaction():
-            await connection.execute(postgres_append._BY_INDEX)
-            await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            await connection.execute(postgres_append._PLANS)
             await connection.execute(f"PREPARE levels_upsert AS {postgres_append._levels_text()}")
             values = ", ".join(["NULL"] * 13 + ["0"])
             explained = await connection.fetch(f"EXPLAIN EXECUTE levels_upsert ({values})")
