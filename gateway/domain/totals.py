@@ -25,10 +25,10 @@ class Totals(NamedTuple):
 
 def parse_totals(text: str) -> Totals:
     """The totals that meta keeps, or that an event tells. Raises ValueError for what no script has written."""
-    try:
-        return Totals(*map(int, text.split()))
-    except TypeError as exc:
-        raise ValueError(f"four totals were expected, not {text!r}") from exc
+    numbers = [int(word) for word in text.split()]
+    if len(numbers) != len(Totals._fields):
+        raise ValueError(f"{len(Totals._fields)} totals were expected, not {text!r}")
+    return Totals(*numbers)
 
 
 #: Of a shard without a level.
