@@ -163,6 +163,8 @@ FLUSH_LAG_SECONDS = _gauge(
 )
 LEDGER_ERRORS = Bound(_counter("gateway_ledger_errors_total", "Failed operations of the durable store.", "operation"))
 
+SHARDS_HALTED = _gauge("gateway_halted_shards", "Shards that wait for their operator: see `gateway repair`.")
+
 CLOCK_SHIFT_SECONDS = _gauge(
     "gateway_clock_shift_seconds",
     "What jumps of Redis' clock have put it off; added to its time. 0 when it did not jump, or has come right again.",

@@ -2,7 +2,7 @@
 batch: several operations as one unit of work, in the order given, each seeing the earlier ones; one refused does not stop the rest.
 A caller that sends a call again when its reply was lost names each reservation once: a step is recognised by the state it led to.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, totals, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's

@@ -2,7 +2,7 @@
 changes: confirms, fulfils and releases of several callers that came at the same moment, each judged as by its own call, in the order
 given. A caller that sends a call again when its reply was lost names each reservation once, as in batch.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, totals, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's

@@ -1,7 +1,7 @@
 --[[
 confirm: make a hold a sale; an expired one only when asked to and if its units are free.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, totals, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 KEYS[4]  reservation  string see lua/README.md; named so that a cluster can route and check it

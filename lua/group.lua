@@ -1,7 +1,7 @@
 --[[
 group: reserves of several callers that came at the same moment, each judged as by its own call, in the order given.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, totals, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's

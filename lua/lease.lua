@@ -1,7 +1,7 @@
 --[[
 lease: the shard may work on for a while. The caller has just found its epoch open in the durable store.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, totals, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 ARGV[1]  nonce        text   echoed, so that a reply can be told from another's

@@ -15,8 +15,9 @@ ARGV[9]  lineage      text   the replication history of this server
 ARGV[10] ask_until    int    until when an unknown request is looked up in the durable store, ms from now; -1 = as meta says
 ARGV[11] how          text   created, adopted or rebuilt
 ARGV[12] deployment   text   the deployment this shard belongs to
-ARGV[13] expected_ms  int    what the shard's clock says by the caller's monotonic one; 0 = the caller has not seen it yet
-ARGV[14] lease_ms     int    how long the shard may work on from now; 0 = without an end
+ARGV[13] totals       text   the running totals at seq: held, on_hand, committed and deducted of all levels, separated by spaces
+ARGV[14] expected_ms  int    what the shard's clock says by the caller's monotonic one; 0 = the caller has not seen it yet
+ARGV[15] lease_ms     int    how long the shard may work on from now; 0 = without an end
 
 Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   OVERTAKEN  {epoch}: meta is not what the caller saw, or has this epoch or a later one
@@ -27,7 +28,8 @@ Flags    allow-oom
 ]]
 local SEEN_EPOCH, SEEN_DIGEST, SEQ, DIGEST = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW, DEPLOYMENT = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
-local EXPECTED, LEASE_MS = tonumber(ARGV[13]), tonumber(ARGV[14])
+local TOTALS = ARGV[13]
+local EXPECTED, LEASE_MS = tonumber(ARGV[14]), tonumber(ARGV[15])
 local JUMP_MS_MIN = 1000 -- a smaller difference is the way here, or a clock that is being set right
 
 local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until', 'horizon')
@@ -46,7 +48,7 @@ local link = chained(DIGEST, payload)
 call('XADD', LOG, format('%d-0', seq), 'e', payload, 'd', link)
 call('DEL', META)
 call('HSET', META, 'epoch', EPOCH, 'gen', GENERATION, 'seq', format('%d', seq), 'digest', link, 'checkpoint', format('%d', SEQ),
-  'clock', format('%d', now), 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
+  'clock', format('%d', now), 'totals', TOTALS, 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
 if shift ~= 0 then call('HSET', META, 'horizon', format('%s %d', HORIZON_MAX, shift)) end
 if LEASE_MS > 0 then call('HSET', META, 'lease', format('%d', time_ms + LEASE_MS)) end
 return { NONCE, 'OPENED', format('%d', now), format('%d', SEQ), format('%d', seq), link }

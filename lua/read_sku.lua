@@ -1,7 +1,7 @@
 --[[
 read_sku: skus with all their levels, in the order of writes; what is due of them is back on sale first.
 
-KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, horizon, lease
+KEYS[1]  meta         hash   epoch, seq, digest, checkpoint, clock, poison, ask_until, totals, horizon, lease
 KEYS[2]  log          stream one entry per call; its name tells the names of all other keys of this generation
 KEYS[3]  due          zset   per sku with a hold its earliest deadline
 KEYS[4..] skus       hash   the levels of each

@@ -130,6 +130,7 @@ class Engine:
             self.policy,
             self._ticker.expected_ms,
             settings.durable.lease_seconds * 1000,
+            rebuilds_max=settings.recovery.rebuilds_max,
         )
         self._books = Books(
             self._shard,

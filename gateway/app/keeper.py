@@ -9,7 +9,7 @@ import structlog
 from gateway import metrics
 from gateway.app.refusal import StartRefused
 from gateway.app.role import Role
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, ShardHalted
 from gateway.durable.ledger import Ledger, LedgerError
 from gateway.flush.flusher import Flusher
 from gateway.flush.watermark import Watermark
@@ -45,28 +45,42 @@ class Keeper:
         self._role: Role = role
 
     async def open_first(self) -> None:
-        """The shard is open, or why it can not be opened is told and the start ends. Raises StartRefused."""
+        """The shard is open, or halted; else why it can not be opened is told and the start ends. Raises StartRefused.
+
+        A gateway of a halted shard runs: the operator asks it what there is to decide, and `/readyz` keeps clients away.
+        """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + OPEN_WAIT_S
         while True:
             try:
-                await self.open()
+                await self.open(is_start=True)
+                return
+            except ShardHalted:
                 return
             except (GatewayError, LedgerError) as problem:
                 if getattr(problem, "code", "") != "shard_recovering" or loop.time() > until_s:
                     raise StartRefused(f"shard 0 can not be opened: {problem}") from problem
             await asyncio.sleep(0.2)
 
-    async def open(self) -> None:
+    async def open(self, *, is_start: bool = False) -> None:
         """The shard is open under the epoch that its row tells. Raises what `Opener.open` raises."""
-        row = await (self._opener.attach() if self._role == "web" else self._opener.open())
+        opener = self._opener
+        try:
+            row = await (opener.attach() if self._role == "web" else opener.open(is_start=is_start))
+        except ShardHalted as halted:
+            self._tell_halted(halted.detail)
+            raise
+        metrics.SHARDS_HALTED.set(0)
         ends = await self._ledger.epoch_ends(row.shard)
         self._books.ended_epochs = ends
         self._flusher.start_from(row)
         self._watermark.open_under(row.epoch, row.checkpoint, ends)
 
     async def step(self) -> int:
-        """A closed shard is open again, and how much is not flushed is measured. Raises what `open` raises."""
+        """A closed shard is open again, and how much is not flushed is measured. Raises what `open` raises.
+
+        A halted one is only looked at: whether its row still says so.
+        """
         shard = self._shard
         if shard.is_open and shard.link.lineage == shard.lineage:
             metrics.HOT_PENDING.set(shard.link.pending)
@@ -76,7 +90,21 @@ class Keeper:
                 return 1
             metrics.FLUSH_BACKLOG_EVENTS.set(max(int(str(seq or 0)) - self._watermark.seq, 0))
             return 0
+        if shard.halted_reason:
+            if (await self._ledger.read_shard(shard.number)).is_halted:
+                return 0
+        else:
+            log.warning("shard_closed", epoch=shard.epoch)
         shard.close()
-        log.warning("shard_closed", epoch=shard.epoch)
-        await self.open()
+        try:
+            await self.open()
+        except ShardHalted:
+            return 0
         return 1
+
+    def _tell_halted(self, reason: str) -> None:
+        """Calls are answered with the reason, and the log has it once."""
+        if not self._shard.halted_reason:
+            log.error("shard_halted", reason=reason, mend="gateway repair --plan")
+        self._shard.close(reason)
+        metrics.SHARDS_HALTED.set(1)

@@ -12,13 +12,12 @@ GatewayError
 │   ├── ReservationLost
 │   └── InvalidRequest, UnknownSku, IdempotencyKeyReused, RateLimited
 ├── Unavailable                 no answer now; repeat the same request
-│   ├── Overloaded, HotStoreUnavailable, ShardRecovering
+│   ├── Overloaded, HotStoreUnavailable, ShardRecovering, and of the latter ShardHalted
 │   └── DurabilityUnknown, DurableStoreUnavailable
 └── Corrupt                     a law is broken; stop and tell a human (`internal_error`, as the root itself)
 
-`code` is stable and part of the contract; the status that goes with it is known to `web/problems.py` alone. The first
-line of a
-class' docstring is its title.
+`code` is stable and part of the contract; the status that goes with it is known to `web/problems.py` alone. The first line
+of a class' docstring is its title.
 """
 
 from __future__ import annotations
@@ -259,6 +258,13 @@ class ShardRecovering(Unavailable):
     """The shard is being opened or recovered."""
 
     code = "shard_recovering"
+
+
+class ShardHalted(ShardRecovering):
+    """The shard waits for its operator."""
+
+    code = "shard_halted"
+    retry_after_seconds = 5
 
 
 class DurabilityUnknown(Unavailable):

@@ -25,6 +25,7 @@ PAUSED: Final = "stock.paused"
 RESUMED: Final = "stock.resumed"
 CONFIGURED: Final = "stock.configured"
 OPENED: Final = "shard.opened"
+CHECKPOINT: Final = "shard.checkpoint"
 
 #: Every type this version writes; a log entry with another one stops the flusher, it is never skipped.
 EVENT_TYPES: Final = frozenset(
@@ -41,6 +42,7 @@ EVENT_TYPES: Final = frozenset(
         RESUMED,
         CONFIGURED,
         OPENED,
+        CHECKPOINT,
     }
 )
 

@@ -59,6 +59,13 @@ class LedgerCorrupt(LedgerError):
     """
 
 
+class TotalsDiffer(LedgerCorrupt):
+    """The running totals that Redis told are not the durable store's: a counter was changed beside the scripts.
+
+    Nothing of the batch was written. Which side is right is not for a program to decide.
+    """
+
+
 class Ledger(Protocol):
     """The durable store.
 
@@ -96,12 +103,15 @@ class Ledger(Protocol):
     async def read_shard(self, shard: int) -> ShardRow:
         """The shard's row; made on first use: epoch 0, generation 0, recovering, no owner, checkpoint 0, GENESIS."""
 
-    async def raise_epoch(self, shard: int, seen_epoch: int, owner: str, lease_ms: int) -> ShardRow | None:
+    async def raise_epoch(
+        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False
+    ) -> ShardRow | None:
         """The shard is `recovering` under epoch seen+1, and `owner`'s until now + lease_ms by the store's clock.
 
         None, and nothing changed, when the epoch is not the seen one any more, when another owner recovers it
-        within its deadline, or when the shard is `halted` (that is the operator's to end). Its own owner may
-        raise it again. Takes the gate's row lock. After CommitUnknown read the row: it names its owner.
+        within its deadline, or when the shard halted: only `by_operator` may raise that, and until it is opened
+        nobody else may, also when the repair that raised it died. Its own owner may raise it again. Takes the
+        gate's row lock. After CommitUnknown read the row: it names its owner.
         """
 
     async def open_shard(
@@ -112,12 +122,25 @@ class Ledger(Protocol):
         generation: int,
         rebuilt_ms: int,
         ended_epochs: Sequence[tuple[int, int]],
+        *,
+        counts_as_rebuild: bool = False,
     ) -> bool:
         """The shard is `open` under `epoch`, and `ended_epochs` (epoch, end_seq) are in epoch_history.
 
-        False, and nothing changed, when `owner` was overtaken. rebuilt_ms 0 keeps the stored one. Safe to repeat
+        False, and nothing changed, when `owner` was overtaken or the shard halted. rebuilt_ms 0 keeps the stored one.
+        A shard that had halted is so no more, and rebuilds are counted from zero again. Safe to repeat
         by the same owner. Raises LedgerCorrupt for an epoch that ended elsewhere by an earlier record.
         """
+
+    async def halt(self, shard: int, epoch: int, reason: str) -> bool:
+        """The shard is `halted`: nobody writes to its history any more and nobody opens it, until an operator's repair.
+
+        False, and nothing changed, when the epoch is not the given one any more. Of a halted one the first reason
+        stays. Takes the gate's row lock. Safe to repeat, so also after CommitUnknown.
+        """
+
+    async def rebuilds_within(self, shard: int, window_ms: int) -> int:
+        """How often the shard was opened by a counted rebuild in the last `window_ms`, by any gateway, since the last repair."""
 
     async def epoch_ends(self, shard: int) -> dict[int, int]:
         """Where each ended epoch ended: {epoch: end_seq}."""
@@ -129,7 +152,8 @@ class Ledger(Protocol):
         else state `recovering` under that owner (the tail of an adopted log).
 
         The batch's events must be exactly first_seq..last_seq and its rows lie within; a reservation created
-        within the batch must not be stored yet. Raises LedgerCorrupt otherwise, and CommitUnknown.
+        within the batch must not be stored yet. A checkpoint event is its last one. Raises LedgerCorrupt otherwise,
+        TotalsDiffer, and CommitUnknown.
         """
 
     async def read_sku(self, shop: str, sku: str) -> Sku | None:

@@ -18,9 +18,12 @@ from typing import Any, Final
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, Integer, Table
 
+from gateway.domain.totals import Totals
 from gateway.durable import schema
+from gateway.durable.ledger import TotalsDiffer
 from gateway.durable.postgres_transaction import BEGIN, RawConnection, commit
 from gateway.durable.rows import Batch
+from gateway.durable.totals import READ, postgres_text, prove_totals
 from gateway.durable.written import (
     How,
     Written,
@@ -34,6 +37,10 @@ from gateway.durable.written import (
 #: About half a millisecond of rows; a batch at once would keep requests waiting for ten.
 ROWS_BETWEEN_YIELDS: Final = 200
 ROWS_BETWEEN_YIELDS_LATE: Final = 1_000
+
+#: Each statement is planned once per connection, for any number of rows. Levels are then looked up by their key, also where the
+#: plan was made while their table was small: it is kept until the next ANALYZE.
+_PLANS: Final = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 
 _REQUESTS_KEY: Final = "requests_pkey"
 
@@ -60,7 +67,7 @@ def _new_request(one: Written) -> Written:
 
 
 async def _transaction(raw: RawConnection, batch: Batch, owner: str | None, rows: Sequence[Written]) -> bool:
-    if await raw.execute(f"{BEGIN}; {_gate(batch, owner)}") != "UPDATE 1":
+    if await raw.execute(f"{BEGIN}; {_PLANS}; {_gate(batch, owner)}") != "UPDATE 1":
         await raw.execute("ROLLBACK")
         return False
     yields_after = ROWS_BETWEEN_YIELDS_LATE if batch.is_late else ROWS_BETWEEN_YIELDS
@@ -70,10 +77,24 @@ async def _transaction(raw: RawConnection, batch: Batch, owner: str | None, rows
             await raw.copy_records_to_table(
                 one.table.name, records=_unhurried(one.rows(), yields_after), columns=columns
             )
+        elif one.table is schema.levels:
+            await raw.execute(_levels_text(), *zip(*one.rows(), strict=True), batch.shard)
         else:
             await raw.execute(_unnest_text(one.table, one.how), *zip(*one.rows(), strict=True))
+    if batch.totals:
+        await _compare(raw, batch)
     await commit(raw)
     return True
+
+
+async def _compare(raw: RawConnection, batch: Batch) -> None:
+    sql, values = READ.bound("postgresql", {"of_shard": batch.shard})
+    ((*totals,),) = await raw.fetch(sql, *values)
+    try:
+        prove_totals(batch, Totals(*totals))
+    except TotalsDiffer:
+        await raw.execute("ROLLBACK")  # the row is halted next, and its lock must not wait for the connection's end
+        raise
 
 
 async def _unhurried(rows: Iterable[tuple[Any, ...]], yields_after: int) -> AsyncIterator[tuple[Any, ...]]:
@@ -104,10 +125,17 @@ def _literal(word: str) -> str:
 @cache
 def _unnest_text(table: Table, how: How) -> str:
     """INSERT of one array per column, so that the statement is the same for any number of rows."""
-    arrays = ", ".join(
-        f"CAST(${position} AS {_type(table, name)}[])" for position, name in enumerate(written_columns(table), start=1)
-    )
-    return insert_text(table, f"SELECT * FROM unnest({arrays})") + conflict_text(table, how)
+    return insert_text(table, f"SELECT * FROM unnest({', '.join(_arrays(table))})") + conflict_text(table, how)
+
+
+@cache
+def _levels_text() -> str:
+    return postgres_text(_arrays(schema.levels))
+
+
+def _arrays(table: Table) -> tuple[str, ...]:
+    columns = enumerate(written_columns(table), start=1)
+    return tuple(f"CAST(${position} AS {_type(table, name)}[])" for position, name in columns)
 
 
 def _type(table: Table, name: str) -> str:

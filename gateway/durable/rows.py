@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from gateway.domain.stock import Level
+from gateway.domain.totals import NOTHING, Totals
 
 ShardState = Literal["open", "recovering", "halted"]
 
@@ -29,7 +30,8 @@ class ShardRow:
     """The authority over one shard.
 
     `digest` is that of the entry that ends at `checkpoint`; `rebuilt_ms` 0 = never rebuilt;
-    `owner_deadline_ms` is by the store's clock.
+    `owner_deadline_ms` is by the store's clock. `halted_reason` is there from the halt until an operator's repair
+    has opened the shard again, so also while it is `recovering` under that repair. `totals` are those at `checkpoint`.
     """
 
     shard: int
@@ -41,6 +43,13 @@ class ShardRow:
     checkpoint: int
     digest: str
     rebuilt_ms: int
+    halted_reason: str | None = None
+    totals: Totals = NOTHING
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether nobody but the operator may open it."""
+        return self.state == "halted" or self.halted_reason is not None
 
 
 @dataclass(slots=True)
@@ -166,6 +175,8 @@ class Batch:
     skus: dict[tuple[str, str], SkuRow] = field(default_factory=dict)
     reservations: dict[str, ReservationRow] = field(default_factory=dict)
     requests: dict[str, RequestRow] = field(default_factory=dict)
+    #: What its checkpoint event told, by seq: at most one, and the batch ends with it.
+    totals: dict[int, Totals] = field(default_factory=dict)
     #: The durable store is further behind than it may be: requests may wait a little for this batch.
     is_late: bool = False
 

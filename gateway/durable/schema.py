@@ -47,6 +47,11 @@ def _number(name: str, *, nullable: bool = False, comment: str | None = None) ->
     return Column(name, BigInteger, nullable=nullable, autoincrement=False, comment=comment)
 
 
+def _total(name: str) -> Column[Any]:
+    comment = "Running total over the levels of the shard, at its checkpoint."
+    return Column(name, BigInteger, nullable=False, autoincrement=False, server_default=text("0"), comment=comment)
+
+
 def _shard() -> Column[Any]:
     return Column("shard", Integer, nullable=False, autoincrement=False)
 
@@ -82,6 +87,11 @@ shards: Final = Table(
     _number("checkpoint"),
     _words("digest"),
     _number("rebuilt_ms"),
+    _words("halted_reason", nullable=True, comment="Why the shard waits for the operator; null when it does not."),
+    _total("held"),
+    _total("on_hand"),
+    _total("committed"),
+    _total("deducted"),
     PrimaryKeyConstraint("shard", name="shards_pkey"),
     sqlite_with_rowid=False,
     # The row changes with every flush: nearly the whole page is left for its next versions.
@@ -98,6 +108,17 @@ epoch_history: Final = Table(
     PrimaryKeyConstraint("shard", "epoch", name="epoch_history_pkey"),
     sqlite_with_rowid=False,
     comment="Where each ended epoch ended: what it numbered beyond that is lost.",
+)
+
+rebuilds: Final = Table(
+    "rebuilds",
+    metadata,
+    _shard(),
+    _number("epoch"),
+    _number("at_ms", comment="By the store's clock."),
+    PrimaryKeyConstraint("shard", "epoch", name="rebuilds_pkey"),
+    sqlite_with_rowid=False,
+    comment="The rebuilds since the last repair, of all gateways: too many in a short time halt the shard.",
 )
 
 levels: Final = Table(

@@ -65,9 +65,11 @@ class StoredLedger:
         async with self._database.writing() as connection:
             return await shards.make_row(connection, shard)
 
-    async def raise_epoch(self, shard: int, seen_epoch: int, owner: str, lease_ms: int) -> ShardRow | None:
+    async def raise_epoch(
+        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False
+    ) -> ShardRow | None:
         async with self._database.writing() as connection:
-            return await shards.raise_epoch(connection, shard, seen_epoch, owner, lease_ms)
+            return await shards.raise_epoch(connection, shard, seen_epoch, owner, lease_ms, by_operator=by_operator)
 
     async def open_shard(
         self,
@@ -77,9 +79,28 @@ class StoredLedger:
         generation: int,
         rebuilt_ms: int,
         ended_epochs: Sequence[tuple[int, int]],
+        *,
+        counts_as_rebuild: bool = False,
     ) -> bool:
         async with self._database.writing() as connection:
-            return await shards.open_shard(connection, shard, epoch, owner, generation, rebuilt_ms, ended_epochs)
+            return await shards.open_shard(
+                connection,
+                shard,
+                epoch,
+                owner,
+                generation,
+                rebuilt_ms,
+                ended_epochs,
+                counts_as_rebuild=counts_as_rebuild,
+            )
+
+    async def halt(self, shard: int, epoch: int, reason: str) -> bool:
+        async with self._database.writing() as connection:
+            return await shards.halt(connection, shard, epoch, reason)
+
+    async def rebuilds_within(self, shard: int, window_ms: int) -> int:
+        async with self._database.reading() as connection:
+            return await shards.rebuilds_within(connection, shard, window_ms)
 
     async def epoch_ends(self, shard: int) -> dict[int, int]:
         async with self._database.reading() as connection:

@@ -97,7 +97,7 @@ def written(batch: Batch) -> list[Written]:
 
 
 def prove_in_order(batch: Batch) -> None:
-    """The batch's events are exactly its seqs, one after the other, and no row stands outside of them.
+    """The batch's events are exactly its seqs, one after the other, no row stands outside of them, and totals are told at the end.
 
     Raises:
         LedgerCorrupt: the log and the rows that were made from it disagree; nothing was sent.
@@ -105,6 +105,8 @@ def prove_in_order(batch: Batch) -> None:
     first, last = batch.first_seq, batch.last_seq
     if first > last or [event.seq for event in batch.events] != list(range(first, last + 1)):
         raise LedgerCorrupt(f"the events of shard {batch.shard} are not exactly {first}..{last}")
+    if any(seq != last for seq in batch.totals):
+        raise LedgerCorrupt(f"shard {batch.shard} told its totals at {[*batch.totals]}, within {first}..{last}")
     for noun, rows in (
         ("level", batch.levels),
         ("sku", batch.skus),

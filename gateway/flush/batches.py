@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from gateway.domain.event import EntryInvalid, Event
+from gateway.domain.event import CHECKPOINT, EntryInvalid, Event
 from gateway.domain.reservation import STATE_OF_LETTER
+from gateway.domain.totals import Totals, parse_totals
 from gateway.durable.ledger import (
     Batch,
     EventRow,
@@ -19,8 +20,20 @@ from gateway.durable.ledger import (
 from gateway.hot.log import EVENTS_BETWEEN_YIELDS, Entry
 
 
+def parts(entries: list[Entry]) -> list[list[Entry]]:
+    """The entries in order, each part a batch of its own: it ends with a checkpoint event, as totals are compared at a batch's end."""
+    made: list[list[Entry]] = []
+    is_ended = True
+    for entry in entries:
+        if is_ended:
+            made.append([])
+        made[-1].append(entry)
+        is_ended = entry.events[-1].type == CHECKPOINT
+    return made
+
+
 async def build_batch(shard: int, epoch: int, previous_digest: str, entries: list[Entry]) -> Batch:
-    """The batch of these consecutive entries, to be appended under `epoch`. At least one entry."""
+    """The batch of these consecutive entries, to be appended under `epoch`. At least one entry; one of the `parts` of a log."""
     batch = Batch(
         shard=shard,
         epoch=epoch,
@@ -92,7 +105,7 @@ def _add(batch: Batch, newest: _Newest, entry: Entry, event: Event) -> None:
 
 
 def _add_rare(batch: Batch, event: Event, fact: list[str]) -> None:
-    """Sources, pauses and request records. Raises EntryInvalid for a line of a kind that this version does not know."""
+    """Sources, pauses, request records and totals. Raises EntryInvalid for a line of a kind that this version does not know."""
     letter = fact[0]
     if letter == "S":
         _, sku, location, source, sequence, deduction, digest = fact
@@ -104,8 +117,17 @@ def _add_rare(batch: Batch, event: Event, fact: list[str]) -> None:
     elif letter == "Q":
         _, record, operation, fingerprint, target = fact
         batch.requests[record] = RequestRow(record, operation, fingerprint, target, event.epoch, event.seq, event.at_ms)
+    elif letter == "T":
+        batch.totals[event.seq] = _totals(event, fact)
     else:
         raise EntryInvalid(f"event {event.seq} has a line of the unknown kind {letter!r}")
+
+
+def _totals(event: Event, fact: list[str]) -> Totals:
+    try:
+        return parse_totals(" ".join(fact[1:]))
+    except ValueError as problem:
+        raise EntryInvalid(f"event {event.seq}: {problem}") from problem
 
 
 def _add_level(batch: Batch, event: Event, line: str) -> None:

@@ -16,8 +16,8 @@ import structlog
 from gateway import metrics
 from gateway.domain.errors import GatewayError
 from gateway.domain.policy import Policy
-from gateway.durable.ledger import Batch, CommitUnknown, Ledger, LedgerUnavailable, ShardRow
-from gateway.flush.batches import build_batch, touched
+from gateway.durable.ledger import Batch, CommitUnknown, Ledger, LedgerUnavailable, ShardRow, TotalsDiffer
+from gateway.flush.batches import build_batch, parts, touched
 from gateway.flush.watermark import Watermark
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
@@ -87,6 +87,8 @@ class Flusher:
         Raises:
             ChainBroken: the log is not the one the durable store knows; nothing was written, the shard is closed.
             EntryInvalid: the log holds what this version cannot read; nothing was written, the log stays as it is.
+            TotalsDiffer: what a checkpoint event tells is not what the durable store has; nothing of its batch was written, and
+                the shard is halted.
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         if not self._shard.is_open or self._epoch != self._shard.epoch or self._may_rest():
@@ -108,16 +110,26 @@ class Flusher:
             return await self._settle_left()
         oldest_ms = entries[0].events[0].at_ms
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
-        batch = await build_batch(self._shard.number, self._epoch, self._digest, entries)
-        batch.is_late = self._shard.now_ms() - oldest_ms > self._lag_ms_max
-        sent = time.perf_counter()
-        if await self._commit(batch):
-            metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)
-            metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
-            await self._after_commit(batch)
+        count = 0
+        for part in parts(entries):
+            batch = await build_batch(self._shard.number, self._epoch, self._digest, part)
+            batch.is_late = self._shard.now_ms() - oldest_ms > self._lag_ms_max
+            count += len(batch.events)
+            if not await self._flush(batch):
+                break  # somebody else was there first; what is left is read anew
         rest_s = min(self._rest_factor(oldest_ms) * (time.perf_counter() - began), self._lag_ms_max / 2000)
         self._rest_until = time.perf_counter() + rest_s
-        return len(batch.events)
+        return count
+
+    async def _flush(self, batch: Batch) -> bool:
+        """The batch is committed and settled; False when it was not by us."""
+        sent = time.perf_counter()
+        if not await self._commit(batch):
+            return False
+        metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)
+        metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
+        await self._after_commit(batch)
+        return True
 
     def urge(self) -> None:
         """Somebody waits in another process: the next turn comes at once."""
@@ -173,6 +185,9 @@ class Flusher:
         except CommitUnknown:
             metrics.LEDGER_ERRORS["append"].inc()
             log.warning("commit_unknown", first_seq=batch.first_seq, last_seq=batch.last_seq)
+        except TotalsDiffer as differing:
+            await self._halt(str(differing))
+            raise
         row = await self._ledger.read_shard(self._shard.number)
         if row.epoch != self._epoch or row.state != "open":
             self._shard.close()
@@ -181,6 +196,12 @@ class Flusher:
             return True
         self._go_on_after(row.checkpoint, row.digest)
         return False
+
+    async def _halt(self, reason: str) -> None:
+        """Nobody works on the shard any more, until an operator has looked at it."""
+        self._shard.close()
+        if await self._ledger.halt(self._shard.number, self._epoch, reason):
+            log.error("shard_halted", epoch=self._epoch, checkpoint=self._checkpoint, reason=reason)
 
     def _go_on_after(self, seq: int, digest: str) -> None:
         """All up to this seq is committed, whoever did it: who waited for it is told, and the next turn reads on behind it."""

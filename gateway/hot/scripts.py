@@ -19,7 +19,19 @@ _STATUS = re.compile(r"^  ([A-Z][A-Z_]+)\b", re.MULTILINE)
 _FLAGS = re.compile(r"^Flags +(.+)$", re.MULTILINE)
 
 #: The shared pieces of lua/_lib, each after those it uses.
-PIECES = ("shard", "digest", "skus", "reservations", "requests", "unit", "allocate", "reserve", "change", "count")
+PIECES = (
+    "shard",
+    "totals",
+    "digest",
+    "skus",
+    "reservations",
+    "requests",
+    "unit",
+    "allocate",
+    "reserve",
+    "change",
+    "count",
+)
 
 NAMES = (
     "reserve",
@@ -42,6 +54,7 @@ NAMES = (
     "load",
     "settle",
     "open",
+    "shut",
 )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from gateway import metrics
-from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardRecovering
+from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardHalted, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
@@ -85,6 +85,7 @@ class Shard:
         self.epoch = 0
         self.lineage = ""
         self.is_open = False
+        self.halted_reason = ""  # why it waits for the operator; empty = it does not
         self.checkpoint = 0
         self._limits = limits
         self._nonce = 0
@@ -96,12 +97,12 @@ class Shard:
         """Calls are answered again, under this epoch."""
         self.keys = Keys(self.prefix, self.number, generation)
         self.epoch, self.lineage, self.checkpoint = epoch, lineage, checkpoint
-        self.is_open = True
+        self.is_open, self.halted_reason = True, ""
         self.closed.clear()
 
-    def close(self) -> None:
-        """Calls are refused until the shard is opened again."""
-        self.is_open = False
+    def close(self, halted_reason: str = "") -> None:
+        """Calls are refused until the shard is opened again; with a reason, they are told that it waits for the operator."""
+        self.is_open, self.halted_reason = False, halted_reason or self.halted_reason
         self.closed.set()
 
     def now_ms(self) -> int:
@@ -121,7 +122,7 @@ class Shard:
         if self.link.lineage != self.lineage:
             self.close()
         if not self.is_open:
-            raise ShardRecovering
+            raise ShardHalted(f"the shard is halted: {self.halted_reason}") if self.halted_reason else ShardRecovering
         limits, began_s = self._limits, self._loop.time()
         give_up_s = began_s + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
         nonce, reply = self._send(name, keys, arguments, give_up_s)
@@ -184,7 +185,7 @@ class Shard:
             except QueueFull as problem:
                 raise Overloaded(str(problem), outcome=_outcome(sent)) from problem
             except ShardRecovering as problem:
-                raise ShardRecovering(outcome=_outcome(sent)) from problem
+                raise type(problem)(problem.detail, outcome=_outcome(sent)) from problem
             except (Lost, NotSent) as problem:
                 sent += isinstance(problem, Lost)
                 await self._wait_for_link(give_up_s, sent)
@@ -252,7 +253,7 @@ class Shard:
     async def ask_script(
         self, name: str, keys: tuple[str, ...], *arguments: str | int, lineage: str | None = None
     ) -> list[str]:
-        """The raw reply of a script that is no operation: `load` and `open`, which may be repeated."""
+        """The raw reply of a script that is no operation: `load`, `open` and `shut`, which may be repeated."""
         function = self.scripts[name].function
         return await self.ask_list("FCALL", function, len(keys), *keys, *arguments, lineage=lineage)
 

@@ -17,6 +17,7 @@ from gateway.service.conservation_holds import Holds
 from gateway.service.conservation_levels import Levels
 from gateway.service.conservation_rows import OnHeld, Rows
 from gateway.service.conservation_tail import Tail
+from gateway.service.conservation_totals import check_durable_totals, check_hot_totals
 from gateway.service.verdict import durable_read
 
 
@@ -45,6 +46,7 @@ class Audit:
         books = await durable_read(self._ledger.read_books(shard.number))
         rows = await _check_durable(self._ledger, books, findings, holds.check_kept)
         await Levels(shard, self._ledger, self._tail, books, findings).check()
+        await check_hot_totals(shard, self._ledger, self._tail, books, findings)
         await holds.check_hot(rows.wrong)
         if shard.epoch != epoch:
             raise ShardRecovering("the shard was opened anew during the check; check again")
@@ -65,6 +67,7 @@ async def audit_durable(ledger: Ledger, shard: int) -> tuple[Conservation, int]:
 async def _check_durable(ledger: Ledger, books: Books, findings: Findings, on_held: OnHeld | None) -> Rows:
     shard = books.shard
     _check_sums(books, findings)
+    check_durable_totals(books, findings)
     history = History(ledger, shard.shard, findings)
     await history.replay(shard)
     history.check_levels(books.levels)

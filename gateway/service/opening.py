@@ -12,7 +12,6 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
@@ -20,29 +19,18 @@ from gateway.domain.errors import Corrupt, HotStoreUnavailable, ShardRecovering
 from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Deployment, Ledger, ShardRow
-from gateway.flush.batches import build_batch
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
+from gateway.hot.meta import Meta, read_meta
 from gateway.hot.shard import Shard
+from gateway.service.halting import Halting
 from gateway.service.rebuilding import clear, rebuild
+from gateway.service.tail import commit_tail
 
 log = structlog.get_logger(__name__)
 
 OWNER_LEASE_MS = 30_000  # a recoverer that has not finished by then may be overtaken
 PAGE = 1000
-
-
-@dataclass(slots=True)
-class Meta:
-    """What Redis says of the shard."""
-
-    epoch: int
-    generation: int
-    seq: int
-    digest: str
-    lineage: str
-    is_poisoned: bool
-    deployment: str
 
 
 class Opener:
@@ -56,8 +44,11 @@ class Opener:
         policy: Callable[[], Policy],
         expected_ms: Callable[[], int],
         lease_ms: int,
+        *,
+        rebuilds_max: int,
     ) -> None:
         """`expected_ms` is what the shard's clock should say, 0 = not known; `lease_ms` how long it works without the durable store."""
+        self._halting = Halting(shard, ledger, rebuilds_max)
         self._shard = shard
         self._ledger = ledger
         self._deployment = deployment
@@ -68,13 +59,13 @@ class Opener:
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
-    async def open(self) -> ShardRow:
-        """The shard answers calls under the row's epoch.
+    async def open(self, *, is_start: bool = False) -> ShardRow:
+        """The shard answers calls under the row's epoch. A rebuild at the start of a process is not counted.
 
         Raises:
             ShardRecovering: another gateway is opening it; try again.
-            Corrupt: the books of the durable store do not add up; a human must look.
-            DeploymentMismatch as Corrupt: this Redis holds another deployment's shard.
+            ShardHalted: the operator has to decide; looking again changes nothing.
+            Corrupt: the log has what this version cannot read, or this Redis holds another deployment's shard.
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         shard, ledger = self._shard, self._ledger
@@ -82,8 +73,9 @@ class Opener:
         lineage = shard.link.lineage
         while True:
             row = await ledger.read_shard(shard.number)
-            meta = await self._read_meta()
-            self._refuse_foreign(row, meta)
+            meta = await read_meta(shard)
+            await self._halting.refuse_halted(row, meta)
+            self._refuse_foreign(meta)
             if meta is not None and await self._is_same(row, meta, lineage):
                 log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
                 return self._opened(row, lineage)
@@ -94,16 +86,23 @@ class Opener:
             raise ShardRecovering("another gateway is opening the shard")
         # To raise the epoch for a server that was the primary once would close the shard to those who work on the true one.
         await shard.verify()
+        if meta is not None:
+            is_continued = meta.checkpoint <= row.checkpoint or await self._is_continued(row, meta)
+            await self._halting.refuse_ahead(row, meta, is_continued=is_continued)
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
-        await self._commit_tail(raised, tail)
+        await commit_tail(ledger, self._halting, self._owner, raised, meta, tail)
+        row = await ledger.read_shard(shard.number)
+        if row.epoch != raised.epoch:
+            raise ShardRecovering("another gateway has overtaken this one")
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
         if meta is not None and is_sound and _reaches(tail, raised, meta):
-            row = await self._adopt(raised, meta, tail, lineage)
+            await self._halting.refuse_drift(row, meta)
+            row = await self._adopt(row, meta, tail, lineage)
         else:
-            row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
+            row = await self._rebuild(row, meta, tail, lineage, is_counted=not is_start)
         return self._opened(row, lineage)
 
     async def attach(self) -> ShardRow:
@@ -113,8 +112,9 @@ class Opener:
         """
         await self._load_scripts()
         lineage = self._shard.link.lineage
-        row, meta = await self._ledger.read_shard(self._shard.number), await self._read_meta()
-        self._refuse_foreign(row, meta)
+        row, meta = await self._ledger.read_shard(self._shard.number), await read_meta(self._shard)
+        await self._halting.refuse_halted(row, meta)
+        self._refuse_foreign(meta)
         if meta is None or not await self._is_same(row, meta, lineage):
             raise ShardRecovering("the shard is not open yet")
         log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
@@ -147,30 +147,21 @@ class Opener:
         has_waited = now_s - self._awaited[1] >= OWNER_LEASE_MS / 1000
         return time.time() * 1000 < row.owner_deadline_ms and not has_waited
 
-    def _refuse_foreign(self, row: ShardRow, meta: Meta | None) -> None:
-        if row.state == "halted":
-            raise Corrupt("the shard is halted; an operator must look at it")
+    def _refuse_foreign(self, meta: Meta | None) -> None:
         if meta is not None and meta.deployment != self._deployment.id:
             raise Corrupt(f"this Redis holds the shard of another deployment under the prefix {self._shard.prefix!r}")
 
     async def _is_same(self, row: ShardRow, meta: Meta, lineage: str) -> bool:
         """Whether the shard is at work as the row says, so that this gateway only joins in."""
-        if row.state != "open" or meta.is_poisoned or (meta.epoch, meta.lineage) != (row.epoch, lineage):
+        if row.state != "open" or meta.is_poisoned or meta.totals is None:
+            return False
+        if (meta.seen_epoch, meta.lineage) != (row.epoch, lineage):
             return False
         return await self._is_continued(row, meta)
 
     def _opened(self, row: ShardRow, lineage: str) -> ShardRow:
         self._shard.open_under(row.epoch, row.generation, lineage, row.checkpoint)
         return row
-
-    async def _read_meta(self) -> Meta | None:
-        shard = self._shard
-        names = ("epoch", "gen", "seq", "digest", "lineage", "poison", "deployment")
-        values = await shard.ask_list("HMGET", shard.keys.meta, *names)
-        epoch, generation, seq, digest, lineage, poison, deployment = values
-        if epoch is None:
-            return None
-        return Meta(int(epoch), int(generation), int(seq), digest, lineage or "", poison is not None, deployment or "")
 
     async def _is_continued(self, row: ShardRow, meta: Meta) -> bool:
         """Whether the chain leads from the anchor through what meta said, and on to the log's end.
@@ -207,38 +198,35 @@ class Opener:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
         return tail
 
-    async def _commit_tail(self, raised: ShardRow, tail: list[Entry]) -> None:
-        """What the log has beyond the checkpoint is in the durable store, under the raised epoch."""
-        digest = raised.digest
-        for at in range(0, len(tail), PAGE):
-            page = tail[at : at + PAGE]
-            try:
-                batch = await build_batch(self._shard.number, raised.epoch, digest, page)
-            except EntryInvalid as problem:
-                raise Corrupt(f"the log cannot be read: {problem}") from problem
-            if not await self._ledger.append(batch, owner=self._owner):
-                raise ShardRecovering("another gateway has overtaken this one")
-            digest = page[-1].digest
-
     async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
         """Redis' data stand, and the shard goes on under the raised epoch."""
-        await self._install(raised.epoch, meta, meta.seq, meta.digest, meta.generation, lineage, -1, "adopted")
+        await self._install(raised, meta, meta.generation, lineage, -1, "adopted")
         log.info("shard_adopted", epoch=raised.epoch, seq=meta.seq, generation=meta.generation)
         return await self._publish(raised, meta.generation, 0, tail, meta.seq)
 
-    async def _rebuild(self, raised: ShardRow, meta: Meta | None, tail: list[Entry], lineage: str) -> ShardRow:
+    async def _rebuild(
+        self, raised: ShardRow, meta: Meta | None, tail: list[Entry], lineage: str, *, is_counted: bool
+    ) -> ShardRow:
         """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand."""
         is_first = raised.checkpoint == 0 and raised.epoch == 1
+        is_counted = is_counted and not is_first
+        if is_counted:
+            await self._halting.refuse_rebuilds(raised, meta)
         generation = raised.epoch
         keys = Keys(self._shard.prefix, self._shard.number, generation)
-        counts = await rebuild(self._shard, keys, self._ledger)
+        try:
+            counts = await rebuild(self._shard, keys, self._ledger)
+        except Corrupt as problem:
+            await self._halting.halt(raised, meta, f"the books of the durable store do not add up: {problem}")
+            raise
         ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
         how = "created" if is_first else "rebuilt"
-        await self._install(raised.epoch, meta, raised.checkpoint, raised.digest, generation, lineage, ask_ms, how)
+        await self._install(raised, meta, generation, lineage, ask_ms, how)
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
-        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
+        rebuilt_ms = 0 if is_first else self._shard.now_ms()
+        row = await self._publish(raised, generation, rebuilt_ms, tail, raised.checkpoint, is_counted=is_counted)
         old = meta.generation if meta is not None else raised.generation
         if old != generation:
             self._forget_task = asyncio.create_task(
@@ -247,25 +235,27 @@ class Opener:
         return row
 
     async def _install(
-        self, epoch: int, meta: Meta | None, seq: int, digest: str, generation: int, lineage: str, ask_ms: int, how: str
+        self, row: ShardRow, meta: Meta | None, generation: int, lineage: str, ask_ms: int, how: str
     ) -> None:
+        """The shard goes on in Redis from where the row stands, under the row's epoch."""
         shard = self._shard
         keys = Keys(shard.prefix, shard.number, generation)
         reply = await shard.ask_script(
             "open",
             (keys.meta, keys.log),
             "open",
-            epoch,
-            meta.epoch if meta else 0,
+            row.epoch,
+            meta.seen_epoch if meta else 0,
             meta.digest if meta else "",
-            seq,
-            digest,
+            row.checkpoint,
+            row.digest,
             generation,
             shard.number,
             lineage,
             ask_ms,
             how,
             self._deployment.id,
+            row.totals.pack(),
             self._expected_ms(),
             self._lease_ms,
             # What was read and written before is on this server: another one, just promoted, may have half of it.
@@ -276,7 +266,14 @@ class Opener:
         shard.learn_clock(int(reply[2]))
 
     async def _publish(
-        self, raised: ShardRow, generation: int, rebuilt_ms: int, tail: list[Entry], end_seq: int
+        self,
+        raised: ShardRow,
+        generation: int,
+        rebuilt_ms: int,
+        tail: list[Entry],
+        end_seq: int,
+        *,
+        is_counted: bool = False,
     ) -> ShardRow:
         """The row says open; every epoch before that has no end yet, ended here: also one whose successor never opened."""
         shard, ledger = self._shard, self._ledger
@@ -285,7 +282,10 @@ class Opener:
         for opened in reversed([event for entry in tail for event in entry.events if event.type == OPENED]):
             ends.update(dict.fromkeys(range(1, opened.epoch), opened.seq - 1))
         ended = [(epoch, end) for epoch, end in ends.items() if epoch not in known]
-        if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
+        is_opened = await ledger.open_shard(
+            shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended, counts_as_rebuild=is_counted
+        )
+        if not is_opened:
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
 

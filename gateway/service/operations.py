@@ -65,6 +65,8 @@ class OperationsService:
         shards: dict[str, object] = {"ok": is_open, "open": int(is_open), "epoch": shard.epoch}
         if not is_open:
             shards["problem"] = "shard 0 is closed"
+        if shard.halted_reason:
+            shards["problem"] = f"shard 0 is halted: {shard.halted_reason}; see `gateway repair --plan`"
         problems = self._problems()
         flusher: dict[str, object] = {"ok": not problems, "checkpoint": self._watermark.seq}
         if problems:

@@ -23,6 +23,7 @@ from gateway.settings.sections import (
     LocationsSettings,
     LogSettings,
     Name,
+    RecoverySettings,
     RedisSettings,
     RetentionSettings,
     TierSettings,
@@ -117,6 +118,7 @@ class Settings(BaseSettings):
     locations: LocationsSettings = LocationsSettings()
     flush: FlushSettings = FlushSettings()
     expiry: ExpirySettings = ExpirySettings()
+    recovery: RecoverySettings = RecoverySettings()
     log: LogSettings = LogSettings()
 
     _origins: Mapping[KeyPath, Origin] = PrivateAttr(default_factory=dict)

@@ -142,6 +142,12 @@ class FlushSettings(Section):
     poll_ms: int = Field(50, ge=1, le=1_000)
 
 
+class RecoverySettings(Section):
+    """What a gateway does by itself when Redis is lost."""
+
+    rebuilds_max: int = Field(20, ge=0, le=1_000)
+
+
 class ExpirySettings(Section):
     """The sweeper, which returns what nobody asked for."""
 

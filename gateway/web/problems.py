@@ -43,6 +43,7 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
     "overloaded": 503,
     "hot_store_unavailable": 503,
     "shard_recovering": 503,
+    "shard_halted": 503,
     "durability_unknown": 503,
     "durable_store_unavailable": 503,
 }

@@ -24,7 +24,7 @@ from gateway.web.route import Route
 from gateway.web.stock_import import CSV, NDJSON
 
 # Which errors a call may answer beside those that any call may (see openapi.py): from below, by reads, by writes, by moves.
-BELOW = (e.HotStoreUnavailable, e.ShardRecovering, e.DurableStoreUnavailable)
+BELOW = (e.HotStoreUnavailable, e.ShardRecovering, e.ShardHalted, e.DurableStoreUnavailable)
 WRITTEN = (*BELOW, e.DurabilityUnknown)
 KNOWN = (*BELOW, e.ReservationNotFound, e.ReservationLost)
 MOVED = (*WRITTEN, e.ReservationNotFound, e.ReservationLost)

@@ -14,6 +14,8 @@ local NONCE, EPOCH, LATE_MS, BACKLOG_MAX -- of the caller
 local time_ms, shift -- the server's TIME, without its jumps; what they come to
 local now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms
 local events -- arrays of lines, one per event of this call
+local totals -- of all levels of the shard, as meta has them: see totals.lua
+local on_hand_moved, held_moved, committed_moved, deducted_moved -- by this call, over all its levels
 local missing, is_missing -- names of what must be loaded before this call can be judged
 local skus, reservations, requests -- what this call has read, by name
 local sku_order, reservation_order, request_order
@@ -30,6 +32,7 @@ local function start_call(keys, arguments)
   time_ms, shift = 0, 0
   now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms = 0, '0', 0, '0', 0, '', 0
   events, missing, is_missing = {}, {}, {}
+  totals, on_hand_moved, held_moved, committed_moved, deducted_moved = '', 0, 0, 0, 0
   skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
   due_max, due_lines_left, is_more_due, expired, lateness_ms_max = DUE_MAX, DUE_LINES_MAX, false, 0, 0
   passed, passed_count, lines_looked_at = nil, 0, 0
@@ -60,16 +63,17 @@ end
 
 -- Reads meta and the clock. Returns the status that ends the call with nothing touched, or nil; and when the lease ends.
 local function read_meta()
-  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until', 'horizon', 'lease')
+  local meta = call('HMGET', META, 'epoch', 'seq', 'digest', 'checkpoint', 'clock', 'poison', 'ask_until', 'totals', 'horizon', 'lease')
   if meta[6] then return 'POISONED' end
   if meta[1] ~= EPOCH then return 'CLOSED' end
+  totals = meta[8]
   seq, digest, checkpoint = tonumber(meta[2]), meta[3], tonumber(meta[4])
   ask_until_ms = tonumber(meta[7] or '0')
   local clock, bound = tonumber(meta[5]), nil
-  time_ms, bound = read_time(meta[8])
+  time_ms, bound = read_time(meta[9])
   now = math.max(math.min(time_ms, bound), clock)
   now_text = format('%d', now)
-  return nil, meta[9]
+  return nil, meta[10]
 end
 
 -- By TIME and not by the clock, which stands still while nobody ticks: a call may have waited in a frozen server.

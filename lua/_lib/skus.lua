@@ -66,6 +66,8 @@ end
 local function move(event, sku, level, on_hand, held, committed, deducted, safety)
   level.on_hand, level.held, level.committed = level.on_hand + on_hand, level.held + held, level.committed + committed
   level.deducted, level.safety = level.deducted + deducted, level.safety + safety
+  on_hand_moved, held_moved = on_hand_moved + on_hand, held_moved + held
+  committed_moved, deducted_moved = committed_moved + committed, deducted_moved + deducted
   level.version, level.epoch, level.seq, level.at = level.version + 1, EPOCH, seq, now_text
   level.is_dirty, sku.is_dirty = true, true
   event[#event + 1] = format('L\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d', sku.plain, level.location,

@@ -13,6 +13,9 @@ local function commit()
     for i = 1, #sku_order do write_sku(sku_order[i]) end -- only the due index may have become stale
     return nil
   end
+  local totals_text = totals_after()
+  if not totals_text then return reply('CLOSED') end -- somebody took them away: whoever opens the shard again brings them
+  if seq % CHECKPOINT_EVERY < #events then tell_totals(totals_text) end
   for i = 1, #events do events[i] = concat(events[i], '\n') end
   local payload = #events == 1 and events[1] or concat(events, '\n')
   local link = chained(digest, payload)
@@ -27,7 +30,7 @@ local function commit()
   end
   local is_written, problem = pcall(write_all)
   if is_written then
-    is_written, problem = pcall(call, 'HSET', META, 'seq', seq_text, 'digest', link, 'clock', now_text)
+    is_written, problem = pcall(call, 'HSET', META, 'seq', seq_text, 'digest', link, 'clock', now_text, 'totals', totals_text)
   end
   if is_written then return nil end
   redis.pcall('HSET', META, 'poison', type(problem) == 'table' and tostring(problem.err) or tostring(problem))

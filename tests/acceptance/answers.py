@@ -53,6 +53,7 @@ CODES: dict[str, tuple[int, set[str]]] = {
     "overloaded": (503, NOTHING),
     "hot_store_unavailable": (503, MAYBE),
     "shard_recovering": (503, MAYBE),
+    "shard_halted": (503, MAYBE),
     "durability_unknown": (503, {"unknown"}),
     "durable_store_unavailable": (503, MAYBE),
 }

@@ -85,10 +85,10 @@ async def test_raise_epoch_within_anothers_lease_is_refused_and_after_it_granted
     assert (overtaken.epoch, overtaken.owner) == (3, "gateway-2")
 
 
-async def test_raise_epoch_of_a_halted_shard_is_refused(ledger: Ledger, database_url: str) -> None:
+async def test_raise_epoch_of_a_halted_shard_is_refused(ledger: Ledger) -> None:
     """A shard that halted waits for the operator, whatever its deadline says."""
     log = await opened(ledger)
-    await run_sql(database_url, "UPDATE shards SET state = 'halted'")
+    assert await ledger.halt(0, log.epoch, "for a test")
 
     assert await ledger.raise_epoch(0, log.epoch, OWNER, LEASE_MS) is None
 

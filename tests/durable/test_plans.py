@@ -9,7 +9,7 @@ from itertools import product
 import asyncpg
 import pytest
 
-from gateway.durable import history, reservations, shards, stock
+from gateway.durable import history, postgres_append, reservations, shards, stock, totals
 from gateway.durable.ledger import Ledger
 from gateway.durable.reservations import _search_statement
 from gateway.durable.statement import DialectName, Statement, among
@@ -114,6 +114,41 @@ async def test_sqlite_answers_from_the_index(sqlite_ledger: Ledger, sqlite_url: 
     assert named == {index for index in indexes if not index.endswith("_pkey")}, plan
     scans = [step for step in steps if step.startswith("SCAN") and not is_derived(step)]
     assert scans == [], plan
+
+
+async def test_postgres_finds_each_level_that_an_append_overwrites_by_its_key(
+    postgres_ledger: Ledger, postgres_url: str
+) -> None:
+    """With what the append sets for itself, the plan that is kept reads no table whole, and joins nothing."""
+    await postgres_ledger.ping()
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        async with connection.transaction():
+            await connection.execute(postgres_append._PLANS)
+            await connection.execute(f"PREPARE levels_upsert AS {postgres_append._levels_text()}")
+            values = ", ".join(["NULL"] * 13 + ["0"])
+            explained = await connection.fetch(f"EXPLAIN EXECUTE levels_upsert ({values})")
+            plan = "\n".join(row[0] for row in explained)
+    finally:
+        await connection.close()
+
+    assert "Index Scan using levels_pkey on levels" in plan
+    assert "Seq Scan" not in plan
+    assert "Hash" not in plan
+    assert "Merge" not in plan
+
+
+async def test_sqlite_finds_each_level_that_an_append_overwrites_by_its_key(
+    sqlite_ledger: Ledger, sqlite_url: str
+) -> None:
+    """One search of the table per level."""
+    await sqlite_ledger.ping()
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        question = f"EXPLAIN QUERY PLAN {totals.SQLITE_BEFORE}"
+        steps = [row[3] for row in connection.execute(question, ['[["main", "tee", "main"]]'])]
+
+    assert [step for step in steps if "(shop=? AND sku=? AND location=?)" in step], steps
+    assert [step for step in steps if step.startswith("SCAN") and not is_derived(step) and "given" not in step] == []
 
 
 def is_derived(step: str) -> bool:

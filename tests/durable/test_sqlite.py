@@ -58,7 +58,13 @@ async def test_append_to_a_full_disk_is_unavailable_and_whole_afterwards(tmp_pat
     async with database.writing() as connection:
         for number in range(2):
             await connection.execute(
-                Statement(text(f"INSERT INTO shards VALUES ({number}, 1, 1, 'open', '', 0, 0, '{'0' * 40}', 0)"))
+                Statement(
+                    text(
+                        "INSERT INTO shards"
+                        " (shard, epoch, generation, state, owner, owner_deadline_ms, checkpoint, digest, rebuilt_ms)"
+                        f" VALUES ({number}, 1, 1, 'open', '', 0, 0, '{'0' * 40}', 0)"
+                    )
+                )
             )
     batch = add(Log().next(500), *(Hold(created_seq=seq, seq=seq) for seq in range(1, 501)))
     # The limit is the writer's own, and gone with the connection that met it.

@@ -23,7 +23,7 @@ def test_documents_list_every_error_code() -> None:
 def test_documents_lua_readme_names_every_text_form() -> None:
     """lua/README.md tells every line letter of the log, every key letter and every operation."""
     text = (ROOT / "lua" / "README.md").read_text(encoding="utf-8")
-    wanted = [f"`{letter}" for letter in "ERILSKQ"] + [f"`{kind}:" for kind in "sdrqt"]
+    wanted = [f"`{letter}" for letter in "ERILSKQT"] + [f"`{kind}:" for kind in "sdrqt"]
     wanted += [f"`{name}`" for name in ["reserve", "extend", "confirm", "fulfil", "release", "put", "adjust", "pause"]]
 
     assert [word for word in wanted if word not in text] == []

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.domain.event import CONFIRMED, EXPIRED, RELEASED, RESERVED, SHIPPED, Event
+from gateway.domain.event import CHECKPOINT, CONFIRMED, EXPIRED, OPENED, RELEASED, RESERVED, SHIPPED, Event
 from gateway.domain.reservation import HELD, Reservation, parse_reservation
 from gateway.domain.stock import Level, parse_level
+from gateway.domain.totals import Totals, parse_totals
 from tests.lua.warehouse import Warehouse
 
 Place = tuple[str, str]  # shop/sku, location
@@ -34,6 +35,12 @@ class Told:
     paused: dict[str, tuple[bool, str]] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def totals(self) -> Totals:
+        """The counters of all levels, added up."""
+        on_hand, held, committed, deducted, _ = map(sum, zip([0] * 5, *self.levels.values(), strict=True))
+        return Totals(held, on_hand, committed, deducted)
+
     def add(self, event: Event) -> None:
         """One event more; each must fit what came before."""
         reservation: list[str] | None = None
@@ -53,6 +60,9 @@ class Told:
             elif letter == "K":
                 sku, paused, reason = fields
                 self.paused[f"{event.shop}/{sku}"] = (paused == "1", reason)
+            elif letter == "T":
+                assert event.type == CHECKPOINT, event.payload
+                assert parse_totals(" ".join(fields)) == self.totals, event.payload
             else:
                 assert letter == "Q", event.payload
                 name, operation, fingerprint, target = fields
@@ -95,7 +105,7 @@ async def audit(warehouse: Warehouse) -> Told:
         told.add(event)
     contents = await warehouse.snapshot()
     lives = {key: int(await warehouse.call("PTTL", key)) for key in contents}
-    _meta(warehouse, contents, lives)
+    _meta(warehouse, told, contents)
     _promises(told)
     base = warehouse.keys.base
     by_kind: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -124,11 +134,24 @@ async def audit(warehouse: Warehouse) -> Told:
     return told
 
 
-def _meta(warehouse: Warehouse, contents: dict[str, Any], lives: dict[str, int]) -> None:
+def _meta(warehouse: Warehouse, told: Told, contents: dict[str, Any]) -> None:
     meta = contents[warehouse.keys.meta]
     assert "poison" not in meta
     assert (int(meta["seq"]), meta["digest"]) == (warehouse.history[-1].seq, warehouse.digest)
     assert int(meta["checkpoint"]) <= int(meta["seq"])
+    assert meta["totals"] == told.totals.pack(), "the totals are not the sums over all levels"
+    _checkpoints(warehouse)
+
+
+def _checkpoints(warehouse: Warehouse) -> None:
+    """The entries that end with a checkpoint event are those whose other events reach a multiple of a thousand."""
+    first = 1
+    for last in warehouse.entry_ends:
+        events = warehouse.history[first - 1 : last]
+        told = [event.seq for event in events if event.type == CHECKPOINT]
+        changes = [event.seq for event in events if event.type not in (CHECKPOINT, OPENED)]
+        assert told == ([last] if any(seq % 1000 == 0 for seq in changes) else []), events[-1].payload
+        first = last + 1
 
 
 def _promises(told: Told) -> None:

@@ -25,6 +25,7 @@ async def test_open_new_shard_writes_one_entry_and_meta(warehouse: Warehouse) ->
         "lineage": warehouse.link.lineage,
         "seq": "1",
         "shard": "0",
+        "totals": "0 0 0 0",
     }
 
 

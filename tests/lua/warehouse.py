@@ -16,6 +16,7 @@ from gateway.domain.identifier import ReservationId, fingerprint, mint_random_pa
 from gateway.domain.policy import Policy, Tier
 from gateway.domain.reservation import Reservation, parse_reservation
 from gateway.domain.stock import Level, Sku
+from gateway.domain.totals import Totals, parse_totals
 from gateway.hot import operations
 from gateway.hot.connection import Link
 from gateway.hot.keys import Keys
@@ -62,6 +63,7 @@ class Warehouse:
         limits = Limits(command_timeout_ms=5000, resend_max=2, backlog_max=backlog_max)
         self.shard = Shard(link, Scripts(lua_dir()), limits, prefix=prefix, number=0)
         self.history: list[Event] = []
+        self.entry_ends: list[int] = []  # the last seq of each entry in it
         self.digest = GENESIS
         self.now_ms = START_MS
         self.is_damaged = False
@@ -88,11 +90,13 @@ class Warehouse:
         seq: int = 0,
         ask_ms: int = 0,
         how: str = "created",
+        totals: Totals | None = None,
         expected_ms: int = 0,
         lease_ms: int = 0,
     ) -> list[str]:
-        """The raw answer of `open`, as the opening of a shard calls it."""
+        """The raw answer of `open`, as the opening of a shard calls it; totals stay as they are, if none are given."""
         keys = self.keys
+        totals = totals or await self.totals()
         return await self.shard.ask_script(
             "open",
             (keys.meta, keys.log),
@@ -107,9 +111,15 @@ class Warehouse:
             ask_ms,
             how,
             "test",
+            totals.pack(),
             expected_ms,
             lease_ms,
         )
+
+    async def totals(self) -> Totals:
+        """What meta counts; nothing before the shard was opened."""
+        text = await self.call("HGET", self.keys.meta, "totals")
+        return parse_totals(text) if text else Totals()
 
     @property
     def keys(self) -> Keys:
@@ -409,6 +419,7 @@ class Warehouse:
             self.digest = page[-1].digest
             for entry in page:
                 self.history += entry.events
+                self.entry_ends.append(entry.seq)
 
     async def all_keys(self) -> list[str]:
         """Every key of the shard."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.event import chain
+from gateway.domain.totals import Totals, parse_totals
+from gateway.service.conservation_totals import added
 from tests.service.gateway import Gateway
 
 Deltas = tuple[int, int, int]
@@ -19,6 +21,7 @@ async def plant_event(
     keys = gateway.shard.keys
     last, digest = await gateway.redis("HMGET", keys.meta, "seq", "digest")
     seq, now_ms, epoch = int(last) + 1, await gateway.clock_ms(), gateway.shard.epoch
+    totals = parse_totals(await gateway.redis("HGET", keys.meta, "totals"))
     head, *lines = text.split("\n")
     fields = head.split("\t")
     fields[2:4] = [str(epoch), str(seq)]
@@ -28,6 +31,7 @@ async def plant_event(
     for sku, deltas in skus.items():
         level = (await gateway.redis("HGET", keys.sku("main", sku), "Lmain")).split(" ")
         on_hand, held, committed, deducted, safety, version = (int(number) for number in level[:6])
+        totals = added(totals, Totals(held=deltas[1], on_hand=deltas[0], committed=deltas[2]))
         after = (on_hand + deltas[0], held + deltas[1], committed + deltas[2], deducted, safety, version + 1)
         rows.append("\t".join(["L", sku, "main", *map(str, after), *map(str, deltas), "0", "0"]))
         await gateway.redis("HSET", keys.sku("main", sku), "Lmain", " ".join(map(str, (*after, epoch, seq, now_ms))))
@@ -35,7 +39,7 @@ async def plant_event(
     link = chain(digest, payload)
     await gateway.redis("XADD", keys.log, f"{seq}-0", "e", payload, "d", link)
     await gateway.redis("SET", keys.reservation(random_part), "\n".join([head, *lines]))
-    await gateway.redis("HSET", keys.meta, "seq", seq, "digest", link)
+    await gateway.redis("HSET", keys.meta, "seq", seq, "digest", link, "totals", totals.pack())
     return seq
 
 

@@ -13,6 +13,7 @@ from gateway.settings.sections import (
     DurableSettings,
     FlushSettings,
     HotSettings,
+    RecoverySettings,
     RedisSettings,
     RetentionSettings,
 )
@@ -35,6 +36,7 @@ class Stores:
     backlog_max: int = 1_000_000
     pending_max: int = 8192
     lease_seconds: int = 0  # nobody renews it, unless a test does
+    rebuilds_max: int = 20
 
     def settings(self) -> Settings:
         """The settings of a gateway on these stores."""
@@ -54,6 +56,7 @@ class Stores:
             retention=RetentionSettings(seconds=self.retention_seconds),
             hot=HotSettings(idle_ttl_seconds=self.idle_ttl_seconds, ended_ttl_seconds=self.ended_ttl_seconds),
             flush=FlushSettings(batch_max=self.batch_max, backlog_max=self.backlog_max),
+            recovery=RecoverySettings(rebuilds_max=self.rebuilds_max),
         )
 
 

@@ -12,7 +12,9 @@ import pytest
 from gateway.domain.errors import DurableStoreUnavailable, GatewayError
 from gateway.domain.event import chain
 from gateway.domain.identifier import mint_random_part
+from gateway.domain.totals import Totals, parse_totals
 from gateway.service import conservation_findings, conservation_tail
+from gateway.service.conservation_totals import added
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -124,12 +126,14 @@ async def test_conservation_finds_a_level_that_redis_is_behind_with(traded: tupl
 
 @pytest.mark.parametrize("counter", ["on_hand", "held", "committed", "deducted", "safety_stock"])
 async def test_conservation_finds_a_durable_level_that_changed(traded: tuple[Gateway, str], counter: str) -> None:
-    """A durable counter that is not what the log gives is named, and where reservations tell it, by them, too."""
+    """A durable counter that is not what the log gives is named, and where reservations or totals tell it, by them, too."""
     gateway, url = traded
     await run_sql(url, f"UPDATE levels SET {counter} = {counter} + 1 WHERE sku = 'tee'")
     expected = {"6 level main/tee/main", "1 drift main/tee/main"}
     if counter in ("held", "committed"):
         expected.add(f"1 {counter} main/tee/main")
+    if counter != "safety_stock":
+        expected |= {f"1 totals durable {counter}", f"1 totals redis {counter}"}
     assert set(await gateway.violations()) == expected
 
 
@@ -194,7 +198,8 @@ async def test_conservation_finds_units_sold_that_never_were(traded: tuple[Gatew
 async def oversell(gateway: Gateway, sku: str) -> None:
     """A hold of 50 units where there are none, as a broken script would write it: log, level, reservation and meta agree."""
     keys = gateway.shard.keys
-    last, digest = await gateway.redis("HMGET", keys.meta, "seq", "digest")
+    last, digest, text = await gateway.redis("HMGET", keys.meta, "seq", "digest", "totals")
+    totals = added(parse_totals(text), Totals(held=50))
     seq, now_ms, epoch = int(last) + 1, await gateway.clock_ms(), gateway.shard.epoch
     part, line = mint_random_part(), f"{sku}\tmain\t50\t0"
     fields = f"h\t{now_ms + 600_000}\t{epoch}\t{seq}\t{epoch}\t{seq}\t{now_ms}\t\t\tmain\tcart\t\t\t\t"
@@ -212,7 +217,7 @@ async def oversell(gateway: Gateway, sku: str) -> None:
     await gateway.redis("HSET", keys.sku("main", sku), "Lmain", level)
     await gateway.redis("SET", keys.reservation(part), f"{fields}\n{line}")
     await gateway.redis("ZADD", keys.holds("main", sku), now_ms + 600_000, part)
-    await gateway.redis("HSET", keys.meta, "seq", seq, "digest", link)
+    await gateway.redis("HSET", keys.meta, "seq", seq, "digest", link, "totals", totals.pack())
 
 
 async def test_conservation_takes_a_source_that_lowered_stock_for_no_oversell(traded: tuple[Gateway, str]) -> None:

@@ -50,7 +50,11 @@ async def test_deep_check_without_a_gateway_reads_the_durable_store(each_databas
     )
     assert "violation: invariant 1, committed, main/tee/main: the level counts 3, its reservations 0" in damaged[1]
     assert f"violation: invariant 8, row, {sold.reservation.id}: its columns say released" in damaged[1]
-    assert "verdict: 3 violations" in damaged[1]
+    assert (
+        "violation: invariant 1, totals, durable on_hand: the shard's row counts 10, its levels add up to 11"
+        in damaged[1]
+    )
+    assert "verdict: 4 violations" in damaged[1]
     assert await rows_stored(url) == before
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.app.refusal import StartRefused
-from gateway.domain.errors import Corrupt
+from gateway.domain.errors import Corrupt, ShardHalted
 from gateway.domain.event import chain
 from gateway.embedded import PrivateRedis
 from tests.contract.sql import run_sql
@@ -100,11 +100,10 @@ async def test_opening_a_halted_shard_is_refused(idle: Gateway, stores: Stores) 
     """A halted shard waits for its operator: no start opens it, and none raises its epoch."""
     await run_sql(stores.database_url, "UPDATE shards SET state = 'halted'")
     idle.shard.close()
-    with pytest.raises(Corrupt, match="halted"):
-        await idle.keep()
+    assert await idle.keep() == 0
+    with pytest.raises(ShardHalted, match="by hand"):
+        await idle.reopen()
     assert (await idle.ledger.read_shard(0)).epoch == 1
-    await run_sql(stores.database_url, "UPDATE shards SET state = 'open'")
-    assert await idle.keep() == 1
 
 
 async def test_opening_a_log_with_an_entry_of_another_version_is_refused_and_loses_nothing(idle: Gateway) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Confirm, Extend, Fulfil, Release
-from gateway.domain.errors import Corrupt, GatewayError, ReservationLost, ReservationNotFound, ShardRecovering
+from gateway.domain.errors import GatewayError, ReservationLost, ReservationNotFound, ShardHalted, ShardRecovering
 from gateway.domain.identifier import mint_random_part
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
@@ -208,22 +208,21 @@ async def test_rebuilding_tells_lost_holds_also_after_the_next_rebuild(idle: Gat
 
 
 async def test_rebuilding_from_books_that_do_not_add_up_is_refused(each_database: Stores) -> None:
-    """Durable levels that contradict their holds are not opened: a human must look."""
+    """Durable levels that contradict their holds are not opened: the shard halts, and says why."""
     async with running(each_database, is_flushing=False) as gateway:
         await gateway.put("tee", 5)
         await gateway.reserve(("tee", 2))
         await gateway.flush()
-        await run_sql(each_database.database_url, "UPDATE levels SET held = 3")
-        await gateway.redis("FLUSHALL")
-        gateway.shard.close()
-        with pytest.raises(Corrupt, match="counts 3 held, its reservations 2"):
-            await gateway.keep()
-        await run_sql(each_database.database_url, "UPDATE levels SET held = 0")
-        with pytest.raises(Corrupt, match="have holds but count none held"):
-            await gateway.keep()
-        assert not gateway.shard.is_open
-        await run_sql(each_database.database_url, "UPDATE levels SET held = 2")
-        assert await gateway.keep() == 1
+        for held, told in ((3, "counts 3 held, its reservations 2"), (0, "have holds but count none held")):
+            url = each_database.database_url
+            await run_sql(url, "UPDATE shards SET state = 'open', halted_reason = NULL")
+            await run_sql(url, f"UPDATE levels SET held = {held}")
+            await gateway.redis("FLUSHALL")
+            gateway.shard.close()
+            with pytest.raises(ShardHalted, match=told):
+                await gateway.reopen()
+            assert not gateway.shard.is_open
+            assert (await gateway.ledger.read_shard(0)).state == "halted"
 
 
 async def test_reacquiring_a_hold_after_a_rebuild_takes_units_once(gateway: Gateway) -> None:

@@ -18,6 +18,7 @@ UNITS = (
     "refusals",
     "errors",
     "lines",
+    "shards",
 )
 
 

@@ -80,12 +80,13 @@ class ShardWalk(RuleBasedStateMachine):
                 await warehouse.call("DEL", key)
             await warehouse.link.close()
 
-    @initialize(counts=st.lists(st.integers(0, 6), min_size=6, max_size=6))
-    def stock(self, counts: list[int]) -> None:
-        """Small levels, the last sku at one location only."""
+    @initialize(counts=st.lists(st.integers(0, 6), min_size=6, max_size=6), events=st.sampled_from([0, 0, 0, 984]))
+    def stock(self, counts: list[int], events: int) -> None:
+        """Small levels, the last sku at one location only; some walks begin where a checkpoint event is near."""
         pairs = [(sku, location) for sku in SKUS for location in LOCATIONS][:5]
         for (sku, location), on_hand in zip(pairs, counts, strict=False):
             self.do(self.walker.step(self.walker.put(sku, location, "erp", 1, (on_hand, None, None), [])))
+        self.do(self.walker.age(events))
 
     def _made(self, step: Step) -> Any:
         """The reservation a step made, for later steps."""

@@ -44,7 +44,14 @@ CONTRACT = {
     429: ["rate_limited"],
     431: ["headers_too_large"],
     500: ["internal_error"],
-    503: ["overloaded", "hot_store_unavailable", "shard_recovering", "durability_unknown", "durable_store_unavailable"],
+    503: [
+        "overloaded",
+        "hot_store_unavailable",
+        "shard_recovering",
+        "shard_halted",
+        "durability_unknown",
+        "durable_store_unavailable",
+    ],
 }
 
 

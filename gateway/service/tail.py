@@ -1,0 +1,42 @@
+"""The tail of a log, which an opening finds in Redis beyond what is committed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.domain.errors import Corrupt, ShardRecovering
+from gateway.domain.event import EntryInvalid
+from gateway.durable.ledger import Ledger, ShardRow, TotalsDiffer
+from gateway.flush.batches import build_batch, parts
+from gateway.hot.log import Entry
+from gateway.hot.meta import Meta
+from gateway.service.halting import Halting
+
+#: Entries that are committed at once.
+PAGE: Final = 1000
+
+
+async def commit_tail(
+    ledger: Ledger, halting: Halting, owner: str, raised: ShardRow, meta: Meta | None, tail: list[Entry]
+) -> None:
+    """What the log has beyond the checkpoint is in the durable store, under the raised epoch.
+
+    Raises:
+        ShardRecovering: another gateway has overtaken this one.
+        ShardHalted: a checkpoint event in it told other totals than the durable store has.
+        Corrupt: an entry cannot be read.
+    """
+    digest = raised.digest
+    for page in [part[at : at + PAGE] for part in parts(tail) for at in range(0, len(part), PAGE)]:
+        try:
+            batch = await build_batch(raised.shard, raised.epoch, digest, page)
+        except EntryInvalid as problem:
+            raise Corrupt(f"the log cannot be read: {problem}") from problem
+        try:
+            is_ours = await ledger.append(batch, owner=owner)
+        except TotalsDiffer as differing:
+            await halting.halt(raised, meta, str(differing))
+            raise
+        if not is_ours:
+            raise ShardRecovering("another gateway has overtaken this one")
+        digest = page[-1].digest
