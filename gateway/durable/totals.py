@@ -47,9 +47,10 @@ def postgres_text(arrays: tuple[str, ...]) -> str:
 
     All parts of one statement see the tables as they were before it, so the rows that are overwritten can still be read. Each is
     looked up by its key: a join would be planned by what the table was when the statement was prepared, and LIMIT keeps it from
-    becoming one.
+    becoming one. The shard is told so that either index of the table finds it in one descent, whichever the plan was made with.
     """
     columns = written_columns(schema.levels)
+    shard = len(columns) + 1
     named = dict(zip(columns, arrays, strict=True))
     given = [*(column.name for column in schema.levels.primary_key), *_NAMES]
     source = f"unnest({', '.join(named[name] for name in given)}) AS given ({', '.join(given)})"
@@ -59,9 +60,10 @@ def postgres_text(arrays: tuple[str, ...]) -> str:
     stored = insert_text(schema.levels, f"SELECT * FROM unnest({', '.join(arrays)})")
     return (
         f"WITH moved AS (SELECT {sums} FROM {source} LEFT JOIN LATERAL (SELECT {before} FROM levels AS level"
-        " WHERE level.shop = given.shop AND level.sku = given.sku AND level.location = given.location LIMIT 1) AS before ON true),"
+        f" WHERE level.shard = ${shard} AND level.shop = given.shop AND level.sku = given.sku"
+        " AND level.location = given.location LIMIT 1) AS before ON true),"
         f" stored AS ({stored}{conflict_text(schema.levels, 'upsert')})"
-        f" UPDATE shards SET {moves} FROM moved WHERE shards.shard = ${len(columns) + 1}"
+        f" UPDATE shards SET {moves} FROM moved WHERE shards.shard = ${shard}"
     )
 
 

@@ -58,10 +58,13 @@ async def test_totals_of_odd_names_and_of_other_shards_are_kept_apart(ledger: Le
     """Each level is found by its whole name, whatever is in it, and counts for its own shard."""
     log, other = await opened(ledger), await opened(ledger, shard=1)
     odd = ['a"b\\c', "e\u0301", "\u00e9", "[1]", "$[0]", "👖", "a', 'b"]
-    log = await stored(ledger, log, *[level_row(name, location, held=3) for name in odd for location in odd])
+    levels = [level_row(name, location, held=10**at) for at, name in enumerate(odd) for location in odd]
+    levels += [level_row(odd[0], f"place {at}", on_hand=at, held=at * at) for at in range(20)]
+    log = await stored(ledger, log, *levels)
     await stored(ledger, other, level_row("elsewhere", held=100))
 
-    await stored(ledger, log, *[level_row(name, location, held=4, seq=2) for name in odd for location in odd[:2]])
+    again = [replace(row, held=row.held + 1, version=2, seq=2) for row in levels if row.location != odd[1]]
+    await stored(ledger, log, *again)
 
     assert await totals(ledger) == await summed(database_url)
     assert await totals(ledger, 1) == await summed(database_url, 1) == Totals(100, 10, 0, 0)
