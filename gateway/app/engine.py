@@ -35,6 +35,7 @@ from gateway.paths import lua_dir
 from gateway.service.books import Books
 from gateway.service.opening import Opener
 from gateway.service.operations import OperationsService
+from gateway.service.repairing import Repairer
 from gateway.service.reservations import ReservationService
 from gateway.service.stock import StockService
 from gateway.service.sweeping import Sweeper
@@ -122,6 +123,7 @@ class Engine:
         self._opener = Opener(
             self._shard, self._ledger, deployment, self.policy, rebuilds_max=settings.recovery.rebuilds_max
         )
+        self._new_repairer = partial(self._make_repairer, limits, scripts, deployment)
         self._books = Books(
             self._shard,
             self._ledger,
@@ -195,7 +197,14 @@ class Engine:
             self._problems,
             tell_reload,
             self._siblings.metrics,
+            self._new_repairer,
         )
+
+    def _make_repairer(self, limits: Limits, scripts: Scripts, deployment: Deployment) -> Repairer:
+        """A repairer of the shard, which works on it as another process would."""
+        shard = Shard(self._link, scripts, limits, prefix=self._settings.redis.prefix, number=0)
+        most = self._settings.recovery.rebuilds_max
+        return Repairer(shard, self._ledger, deployment, self.policy, rebuilds_max=most)
 
     def _problems(self) -> list[str]:
         """What is wrong with the background jobs, a sentence each."""

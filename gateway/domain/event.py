@@ -25,6 +25,9 @@ PAUSED: Final = "stock.paused"
 RESUMED: Final = "stock.resumed"
 CONFIGURED: Final = "stock.configured"
 OPENED: Final = "shard.opened"
+#: What an operator's repair did: once for the shard, and once for each level and each reservation that it put right.
+SHARD_REPAIRED: Final = "shard.repaired"
+REPAIRED: Final = "stock.repaired"
 
 #: Every type this version writes; a log entry with another one stops the flusher, it is never skipped.
 EVENT_TYPES: Final = frozenset(
@@ -41,6 +44,8 @@ EVENT_TYPES: Final = frozenset(
         RESUMED,
         CONFIGURED,
         OPENED,
+        SHARD_REPAIRED,
+        REPAIRED,
     }
 )
 

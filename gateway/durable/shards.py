@@ -54,7 +54,7 @@ _RAISE: Final = Statement(
         ),
     )
     .values(
-        epoch=shards.c.epoch + 1,
+        epoch=case((shards.c.epoch > number("above"), shards.c.epoch), else_=number("above")) + 1,
         state="recovering",
         owner=word("new_owner"),
         owner_deadline_ms=StoreClock() + number("lease_ms"),
@@ -124,7 +124,7 @@ async def make_row(connection: Connection, shard: int) -> ShardRow:
 
 
 async def raise_epoch(
-    connection: Connection, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool
+    connection: Connection, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool, above: int
 ) -> ShardRow | None:
     """As `Ledger.raise_epoch`."""
     await connection.execute(_MAKE, shard=shard)
@@ -135,6 +135,7 @@ async def raise_epoch(
         new_owner=owner,
         lease_ms=lease_ms,
         by_operator=int(by_operator),
+        above=above,
     )
     return await read_row(connection, shard) if moved else None
 
