@@ -99,7 +99,9 @@ class Ledger(Protocol):
     async def raise_epoch(
         self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False, above: int = 0
     ) -> ShardRow | None:
-        """The shard is `recovering` under epoch seen+1, or above+1 where that is more, and `owner`'s until now + lease_ms by the store's clock.
+        """The shard is `recovering` under epoch seen+1, or above+1 where that is more.
+
+        It is `owner`'s until now + lease_ms by the store's clock.
 
         None, and nothing changed, when the epoch is not the seen one any more, when another owner recovers it
         within its deadline, or when the shard halted: only `by_operator` may raise that, and until it is opened

@@ -70,6 +70,7 @@ async def _lost(shard: Shard, row: ShardRow, meta: Meta) -> str:
             break
     named = ", ".join(sorted(made)[:NAMED_MAX]) + (", …" if len(made) > NAMED_MAX else "")
     return (
-        f"what came after seq {row.checkpoint} is lost. Redis still has {len(made)} reservations made since, {sold} of them sold, which"
-        f" will be answered as lost{': ' + named if made else ''}; and {changed} older ones that changed since, which will be as they were"
+        f"what came after seq {row.checkpoint} is lost. Redis still has {len(made)} reservations made since, {sold} of them sold,"
+        f" which will be answered as lost{': ' + named if made else ''};"
+        f" and {changed} older ones that changed since, which will be as they were"
     )
