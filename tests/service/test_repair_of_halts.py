@@ -93,20 +93,38 @@ async def test_repair_adopting_the_database_tells_what_is_lost(each_database: St
         assert (await traded.plan()).steps == []
 
 
+async def halted_with_its_log(stores: Stores, gateway: Gateway) -> Traded:
+    """A database from before all sales and before the second epoch; the log of Redis still has everything since."""
+    await gateway.put("tee", 10)
+    older = await copied(stores.database_url)
+    sold = await gateway.confirm(await gateway.reserve(("tee", 2)))
+    await gateway.redis("HSET", gateway.shard.keys.meta, "lineage", "of a server before")
+    gateway.shard.close()
+    await gateway.keep()
+    await gateway.reserve(("tee", 1))
+    await put_back(stores.database_url, older)
+    gateway.shard.close()
+    assert await gateway.keep() == 0
+    return Traded(gateway, stores.database_url, sold, sold)
+
+
+async def test_repair_adopting_the_database_drops_also_what_could_be_proven(stores: Stores) -> None:
+    """The operator has said which store is the truth: nothing that Redis alone knows comes back by the log."""
+    async with running(stores, is_flushing=False) as gateway:
+        traded = await halted_with_its_log(stores, gateway)
+        assert (await traded.apply(await traded.plan("database"))).is_applied
+        assert gateway.shard.epoch == 3
+        with pytest.raises(ReservationLost):
+            await gateway.read(traded.sold)
+        await gateway.flush()
+        assert await gateway.violations() == []
+
+
 async def test_repair_adopting_redis_where_its_log_continues_loses_nothing(each_database: Stores) -> None:
     """A log that still has all since the backup proves what came: it is committed again, and Redis works on above both epochs."""
     async with running(each_database, is_flushing=False) as gateway:
-        await gateway.put("tee", 10)
-        older = await copied(each_database.database_url)
-        sold = await gateway.confirm(await gateway.reserve(("tee", 2)))
-        await gateway.redis("HSET", gateway.shard.keys.meta, "lineage", "of a server before")
-        gateway.shard.close()
-        await gateway.keep()
-        await gateway.reserve(("tee", 1))
-        await put_back(each_database.database_url, older)
-        gateway.shard.close()
-        assert await gateway.keep() == 0
-        traded = Traded(gateway, each_database.database_url, sold, sold)
+        traded = await halted_with_its_log(each_database, gateway)
+        sold = traded.sold
         assert "--adopt-redis is possible" in (await traded.plan()).for_human[0].detail
 
         plan = await traded.plan("redis")

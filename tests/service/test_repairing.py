@@ -166,6 +166,9 @@ async def test_repair_mends_what_its_plan_names(traded: Traded, damage: Damage) 
     events = await traded.repaired_events()
     assert events[0] == ("shard.repaired", "key:operator", REASON)
     assert len(events) == 1 + sum("rebuilt" not in step.kind for step in plan.steps)
+    stored = await gateway.ledger.read_events(0, 0, 1000)
+    (first,) = [row.seq for row in stored if row.type == "shard.repaired"]
+    assert (await gateway.ledger.epoch_ends(0))[1] == first - 1  # the repair is the first thing of its epoch
     if "carried_on" not in damage.__name__:
         for sku, before in levels.items():
             now = await gateway.level(sku)
@@ -271,6 +274,46 @@ async def test_repair_behind_the_fence_that_finds_another_plan_reopens(
     assert await traded.repaired_events() == []
     assert await traded.gateway.keep() == 0
     await traded.gateway.reserve(("tee", 1))
+
+
+async def test_repair_of_a_halted_shard_that_finds_another_plan_leaves_it_halted(
+    traded: Traded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A halt is lifted by what was planned, and by nothing else: the reason stays, and nobody sells."""
+    await traded.gateway.ledger.halt(0, 1, "for a test")
+    traded.gateway.shard.close()
+    await traded.gateway.keep()
+    plan = await traded.plan()
+    fence = Repairer._fence
+
+    async def late(self: Repairer, *arguments: object) -> object:
+        await durable_held(traded)
+        return await fence(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Repairer, "_fence", late)
+    done = await traded.apply(plan)
+    assert (done.is_applied, next(step.kind for step in done.plan.steps)) == (False, "level_corrected")
+    row = await traded.gateway.ledger.read_shard(0)
+    assert (row.state, row.halted_reason) == ("halted", "for a test")
+
+
+async def test_repair_commits_what_was_answered_until_the_fence(
+    traded: Traded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hold that nobody had committed yet when the shard was closed is in the durable store before Redis is rebuilt from it."""
+    gateway, held = traded.gateway, []
+    await hot_due_wrong(traded)
+    plan = await traded.plan()
+    fence = Repairer._fence
+
+    async def late(self: Repairer, *arguments: object) -> object:
+        held.append(await gateway.reserve(("mug", 2)))
+        return await fence(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Repairer, "_fence", late)
+    assert (await traded.apply(plan)).is_applied
+    assert (await gateway.read(held[0])).reservation.state == "held"
+    assert await gateway.violations() == []
 
 
 @pytest.mark.parametrize("at", ["_fence", "_tell", "_reopen", "_install", "_publish"])
