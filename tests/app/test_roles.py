@@ -122,7 +122,7 @@ async def test_web_process_follows_into_a_new_epoch(stores: Stores) -> None:
 
 async def test_web_process_does_not_open_a_shard(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a working process there is nothing to join, and the start ends with a line that says so."""
-    monkeypatch.setattr("gateway.app.engine.OPEN_WAIT_S", 0.5)
+    monkeypatch.setattr("gateway.app.keeper.OPEN_WAIT_S", 0.5)
     with pytest.raises(Exception, match="not open yet"):
         async with playing(stores, "web"):
             raise AssertionError("it must not open")
@@ -135,7 +135,7 @@ async def test_web_process_does_not_join_a_shard_whose_redis_is_another_one(
     async with playing(stores, "work") as work:
         await put(work, "tee", 5)
         await work._link.call("HSET", work._shard.keys.meta, "lineage", "another")
-    monkeypatch.setattr("gateway.app.engine.OPEN_WAIT_S", 0.5)
+    monkeypatch.setattr("gateway.app.keeper.OPEN_WAIT_S", 0.5)
     with pytest.raises(Exception, match="not open yet"):
         async with playing(stores, "web"):
             raise AssertionError("it must not join")
