@@ -30,6 +30,7 @@ local SEEN_EPOCH, SEEN_DIGEST, SEQ, DIGEST = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local GENERATION, SHARD, LINEAGE, ASK_UNTIL, HOW, DEPLOYMENT = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local TOTALS = ARGV[13]
 local EXPECTED, LEASE_MS = tonumber(ARGV[14]), tonumber(ARGV[15])
+local LEAD_MS = 2000 -- as the ticker's
 local JUMP_MS_MIN = 1000 -- a smaller difference is the way here, or a clock that is being set right
 
 local meta = call('HMGET', META, 'epoch', 'digest', 'clock', 'ask_until', 'horizon')
@@ -49,6 +50,8 @@ call('XADD', LOG, format('%d-0', seq), 'e', payload, 'd', link)
 call('DEL', META)
 call('HSET', META, 'epoch', EPOCH, 'gen', GENERATION, 'seq', format('%d', seq), 'digest', link, 'checkpoint', format('%d', SEQ),
   'clock', format('%d', now), 'totals', TOTALS, 'shard', SHARD, 'lineage', LINEAGE, 'ask_until', ask_until, 'deployment', DEPLOYMENT)
-if shift ~= 0 then call('HSET', META, 'horizon', format('%s %d', HORIZON_MAX, shift)) end
+if EXPECTED > 0 or shift ~= 0 then -- who opens it ticks in a moment; until then the clock is bounded, too
+  call('HSET', META, 'horizon', shift == 0 and format('%d', now + LEAD_MS) or format('%d %d', now + LEAD_MS, shift))
+end
 if LEASE_MS > 0 then call('HSET', META, 'lease', format('%d', time_ms + LEASE_MS)) end
 return { NONCE, 'OPENED', format('%d', now), format('%d', SEQ), format('%d', seq), link }

@@ -25,6 +25,7 @@ from gateway.app.role import Role
 from gateway.app.sample import load_sample, tell_sample
 from gateway.app.supervisor import supervise
 from gateway.app.worker import is_supervised, tell_ready
+from gateway.domain.errors import ShardHalted
 from gateway.durable.ledger import LedgerError
 from gateway.embedded import EmbeddedError
 from gateway.loop import new_event_loop
@@ -129,8 +130,11 @@ async def _serve_engine(
         await server.start()
         try:
             if sample:
-                await load_sample(engine.stock)
-                tell_sample(server.address)
+                try:
+                    await load_sample(engine.stock)
+                    tell_sample(server.address)
+                except ShardHalted as halted:
+                    log.warning("sample_left_out", reason=halted.detail)
             log.info("serving", address=server.address)
             tell_ready()
             await stopping.wait()

@@ -36,6 +36,7 @@ from gateway.service.books import Books
 from gateway.service.leasing import Leaser
 from gateway.service.opening import Opener
 from gateway.service.operations import OperationsService
+from gateway.service.repairing import Repairer
 from gateway.service.reservations import ReservationService
 from gateway.service.stock import StockService
 from gateway.service.sweeping import Sweeper
@@ -132,6 +133,7 @@ class Engine:
             settings.durable.lease_seconds * 1000,
             rebuilds_max=settings.recovery.rebuilds_max,
         )
+        self._new_repairer = partial(self._make_repairer, limits, scripts, deployment)
         self._books = Books(
             self._shard,
             self._ledger,
@@ -206,6 +208,15 @@ class Engine:
             tell_reload,
             self._siblings.metrics,
             self._ticker.warnings,
+            self._new_repairer,
+        )
+
+    def _make_repairer(self, limits: Limits, scripts: Scripts, deployment: Deployment) -> Repairer:
+        """A repairer of the shard, which works on it as another process would."""
+        shard = Shard(self._link, scripts, limits, prefix=self._settings.redis.prefix, number=0)
+        lease_ms, most = self._settings.durable.lease_seconds * 1000, self._settings.recovery.rebuilds_max
+        return Repairer(
+            shard, self._ledger, deployment, self.policy, self._ticker.expected_ms, lease_ms, rebuilds_max=most
         )
 
     def _problems(self) -> list[str]:

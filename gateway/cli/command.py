@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import check, import_stock, replay, serve, version
+from gateway.cli import check, import_stock, repair, replay, serve, version
 
 
 def build() -> typer.Typer:
@@ -19,6 +19,7 @@ def build() -> typer.Typer:
     app.callback()(version.top)
     app.command("serve")(serve.serve)
     app.command("check")(check.check)
+    app.command("repair")(repair.repair)
     app.command("import")(import_stock.import_stock)
     app.command("replay")(replay.replay)
     app.command("version")(version.version)

@@ -98,6 +98,19 @@ class Remote:
             raise GaveUp(f"GET {self._url}{path}: {heard.failure}")
         return heard.answer
 
+    async def demand(self, path: str, body: Mapping[str, object], *, seconds_max: float) -> Answer:
+        """The answer to a JSON body that is sent once, whatever its status.
+
+        Raises:
+            GaveUp: there is no answer; what became of it is not known.
+        """
+        headers = {"Content-Type": "application/json"}
+        request = _Request("POST", path, headers=headers, body=orjson.dumps(body), seconds_max=seconds_max)
+        heard = await self._attempt(request, 1)
+        if heard.answer is None:
+            raise GaveUp(f"POST {self._url}{path}: {heard.failure}")
+        return heard.answer
+
     async def post(self, path: str, body: Mapping[str, object], *, key: str | None = None) -> Answer:
         """The answer to a JSON body; with `key` the effect happens once however often it is sent."""
         headers = {"Content-Type": "application/json"}

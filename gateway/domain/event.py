@@ -26,6 +26,9 @@ RESUMED: Final = "stock.resumed"
 CONFIGURED: Final = "stock.configured"
 OPENED: Final = "shard.opened"
 CHECKPOINT: Final = "shard.checkpoint"
+#: What an operator's repair did: once for the shard, and once for each level and each reservation that it put right.
+SHARD_REPAIRED: Final = "shard.repaired"
+REPAIRED: Final = "stock.repaired"
 
 #: Every type this version writes; a log entry with another one stops the flusher, it is never skipped.
 EVENT_TYPES: Final = frozenset(
@@ -43,6 +46,8 @@ EVENT_TYPES: Final = frozenset(
         CONFIGURED,
         OPENED,
         CHECKPOINT,
+        SHARD_REPAIRED,
+        REPAIRED,
     }
 )
 

@@ -104,9 +104,11 @@ class Ledger(Protocol):
         """The shard's row; made on first use: epoch 0, generation 0, recovering, no owner, checkpoint 0, GENESIS."""
 
     async def raise_epoch(
-        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False
+        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False, above: int = 0
     ) -> ShardRow | None:
-        """The shard is `recovering` under epoch seen+1, and `owner`'s until now + lease_ms by the store's clock.
+        """The shard is `recovering` under epoch seen+1, or above+1 where that is more.
+
+        It is `owner`'s until now + lease_ms by the store's clock.
 
         None, and nothing changed, when the epoch is not the seen one any more, when another owner recovers it
         within its deadline, or when the shard halted: only `by_operator` may raise that, and until it is opened
@@ -141,6 +143,9 @@ class Ledger(Protocol):
 
     async def rebuilds_within(self, shard: int, window_ms: int) -> int:
         """How often the shard was opened by a counted rebuild in the last `window_ms`, by any gateway, since the last repair."""
+
+    async def recount(self, shard: int, epoch: int, owner: str) -> bool:
+        """The shard's totals are what its levels add up to. False, and nothing changed, when `owner` was overtaken. Safe to repeat."""
 
     async def epoch_ends(self, shard: int) -> dict[int, int]:
         """Where each ended epoch ended: {epoch: end_seq}."""

@@ -17,7 +17,7 @@ from gateway.domain.totals import Totals
 from gateway.durable.database import Connection
 from gateway.durable.ledger import LedgerCorrupt
 from gateway.durable.rows import ShardRow
-from gateway.durable.schema import epoch_history, rebuilds, shards
+from gateway.durable.schema import epoch_history, levels, rebuilds, shards
 from gateway.durable.statement import Statement, StoreClock, number, word
 from gateway.durable.totals import COLUMNS as TOTALS
 
@@ -58,7 +58,7 @@ _RAISE: Final = Statement(
         ),
     )
     .values(
-        epoch=shards.c.epoch + 1,
+        epoch=case((shards.c.epoch > number("above"), shards.c.epoch), else_=number("above")) + 1,
         state="recovering",
         owner=word("new_owner"),
         owner_deadline_ms=StoreClock() + number("lease_ms"),
@@ -88,6 +88,23 @@ _HALT: Final = Statement(
         shards.c.state != "halted",
     )
     .values(state="halted", halted_reason=word("why"), owner="", owner_deadline_ms=0)
+)
+_RECOUNT: Final = Statement(
+    update(shards)
+    .where(
+        shards.c.shard == number("of_shard"),
+        shards.c.epoch == number("own_epoch"),
+        shards.c.state == "recovering",
+        shards.c.owner == word("by_owner"),
+    )
+    .values(
+        {
+            name: select(func.coalesce(func.sum(levels.c[name]), 0))
+            .where(levels.c.shard == number("of_shard"))
+            .scalar_subquery()
+            for name in Totals._fields
+        }
+    )
 )
 _COUNT_REBUILD: Final = Statement(
     # By the store's clock, as the openings of several gateways are compared.
@@ -133,7 +150,7 @@ def _row(*columns: Any) -> ShardRow:
 
 
 async def raise_epoch(
-    connection: Connection, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool
+    connection: Connection, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool, above: int
 ) -> ShardRow | None:
     """As `Ledger.raise_epoch`."""
     await connection.execute(_MAKE, shard=shard)
@@ -144,6 +161,7 @@ async def raise_epoch(
         new_owner=owner,
         lease_ms=lease_ms,
         by_operator=int(by_operator),
+        above=above,
     )
     return await read_row(connection, shard) if moved else None
 
@@ -196,6 +214,11 @@ async def halt(connection: Connection, shard: int, epoch: int, reason: str) -> b
         return True
     row = await read_row(connection, shard)
     return row is not None and (row.state, row.epoch) == ("halted", epoch)
+
+
+async def recount(connection: Connection, shard: int, epoch: int, owner: str) -> bool:
+    """As `Ledger.recount`."""
+    return bool(await connection.execute(_RECOUNT, of_shard=shard, own_epoch=epoch, by_owner=owner))
 
 
 async def rebuilds_within(connection: Connection, shard: int, window_ms: int) -> int:

@@ -66,10 +66,12 @@ class StoredLedger:
             return await shards.make_row(connection, shard)
 
     async def raise_epoch(
-        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False
+        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False, above: int = 0
     ) -> ShardRow | None:
         async with self._database.writing() as connection:
-            return await shards.raise_epoch(connection, shard, seen_epoch, owner, lease_ms, by_operator=by_operator)
+            return await shards.raise_epoch(
+                connection, shard, seen_epoch, owner, lease_ms, by_operator=by_operator, above=above
+            )
 
     async def open_shard(
         self,
@@ -97,6 +99,10 @@ class StoredLedger:
     async def halt(self, shard: int, epoch: int, reason: str) -> bool:
         async with self._database.writing() as connection:
             return await shards.halt(connection, shard, epoch, reason)
+
+    async def recount(self, shard: int, epoch: int, owner: str) -> bool:
+        async with self._database.writing() as connection:
+            return await shards.recount(connection, shard, epoch, owner)
 
     async def rebuilds_within(self, shard: int, window_ms: int) -> int:
         async with self._database.reading() as connection:

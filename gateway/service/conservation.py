@@ -6,6 +6,8 @@ at the seq it carries, and what looks wrong only because it moved is looked at a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.domain.answer import Conservation
 from gateway.domain.errors import ShardRecovering
 from gateway.durable.ledger import Books, Ledger
@@ -41,16 +43,29 @@ class Audit:
             DurableStoreUnavailable: it does not answer, or the flusher is behind: check again.
             ShardRecovering: the shard was opened anew meanwhile, or is closed: check again.
         """
+        return (await self.survey()).findings.answer()
+
+    async def survey(self) -> Survey:
+        """As `run`, with what was found on the way."""
         shard, findings, epoch = self._shard, Findings(), self._shard.epoch
         holds = Holds(shard, self._ledger, self._tail, findings)
-        books = await durable_read(self._ledger.read_books(shard.number))
-        rows = await _check_durable(self._ledger, books, findings, holds.check_kept)
-        await Levels(shard, self._ledger, self._tail, books, findings).check()
-        await check_hot_totals(shard, self._ledger, self._tail, books, findings)
-        await holds.check_hot(rows.wrong)
+        found = await survey_durable(self._ledger, shard.number, findings, holds.check_kept)
+        await Levels(shard, self._ledger, self._tail, found.books, findings).check()
+        await check_hot_totals(shard, self._ledger, self._tail, found.books, findings)
+        await holds.check_hot(found.wrong)
         if shard.epoch != epoch:
             raise ShardRecovering("the shard was opened anew during the check; check again")
-        return findings.answer()
+        return found
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one check has read and found. `wrong` are the random parts of reservations whose rows are not as the log tells them."""
+
+    books: Books
+    history: History
+    wrong: set[str]
+    findings: Findings
 
 
 async def audit_durable(ledger: Ledger, shard: int) -> tuple[Conservation, int]:
@@ -58,22 +73,23 @@ async def audit_durable(ledger: Ledger, shard: int) -> tuple[Conservation, int]:
 
     Only reads. What Redis has not handed over yet is no violation.
     """
-    findings = Findings()
+    found = await survey_durable(ledger, shard, Findings(), None)
+    return found.findings.answer(), found.books.shard.checkpoint
+
+
+async def survey_durable(ledger: Ledger, shard: int, findings: Findings, on_held: OnHeld | None) -> Survey:
+    """The durable store was looked through, and every violation told; `on_held` has seen each hold that is right."""
     books = await durable_read(ledger.read_books(shard))
-    await _check_durable(ledger, books, findings, None)
-    return findings.answer(), books.shard.checkpoint
-
-
-async def _check_durable(ledger: Ledger, books: Books, findings: Findings, on_held: OnHeld | None) -> Rows:
-    shard = books.shard
     _check_sums(books, findings)
     check_durable_totals(books, findings)
-    history = History(ledger, shard.shard, findings)
-    await history.replay(shard)
+    history = History(ledger, shard, findings)
+    await history.replay(books.shard)
     history.check_levels(books.levels)
-    rows = Rows(ledger, shard.shard, shard.checkpoint, history.lives, findings)
+    living = dict(history.lives.open)
+    rows = Rows(ledger, shard, books.shard.checkpoint, history.lives, findings)
     await rows.check(on_held)
-    return rows
+    history.lives.open = living
+    return Survey(books, history, rows.wrong, findings)
 
 
 def _check_sums(books: Books, findings: Findings) -> None:

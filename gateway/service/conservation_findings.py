@@ -26,6 +26,10 @@ class Findings:
         if not self.is_full:
             self.violations.append({"invariant": invariant, "kind": kind, "where": where, "detail": detail})
 
+    def settle(self, kind: str, where: str) -> None:
+        """What was told of this kind here is no violation any more: a later event of the log has put it right."""
+        self.violations = [one for one in self.violations if (one["kind"], one["where"]) != (kind, where)]
+
     def answer(self) -> Conservation:
         """The outcome as it is told."""
         return Conservation(dict(self.checked), self.violations)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.domain.event import CONFIRMED as SALE
 from gateway.domain.event import EXPIRED as EXPIRY
-from gateway.domain.event import EXTENDED, RESERVED, SHIPPED, Event
+from gateway.domain.event import EXTENDED, REPAIRED, RESERVED, SHIPPED, Event
 from gateway.domain.event import RELEASED as RETURN
 from gateway.domain.reservation import (
     CONFIRMED,
@@ -39,12 +39,12 @@ LEADS_TO: Final[dict[str, frozenset[str]]] = {
     RETURN: frozenset({RELEASED}),
     EXPIRY: frozenset({EXPIRED}),
     SHIPPED: frozenset({CONFIRMED, FULFILLED}),
+    REPAIRED: frozenset({HELD, CONFIRMED, FULFILLED, RELEASED, EXPIRED}),
 }
 
 #: What a move does with each unit of a line that is not settled: on_hand, held, committed.
 UNITS: Final[dict[tuple[State | None, State], tuple[int, int, int]]] = {
     (None, HELD): (0, 1, 0),
-    (HELD, HELD): (0, 0, 0),
     (HELD, CONFIRMED): (0, -1, 1),
     (HELD, RELEASED): (0, -1, 0),
     (HELD, EXPIRED): (0, -1, 0),
@@ -165,6 +165,8 @@ def _problem(event: Event, before: str | None, after: str) -> tuple[str, str] | 
 
 
 def _is_legal(event: Event, was: State, now: State, is_reflected: bool) -> bool:
+    if event.type == REPAIRED:
+        return was == now
     if was == now:
         return (event.type == EXTENDED and now == HELD) or (is_reflected and now == CONFIRMED)
     if was == EXPIRED and event.reason != REACQUIRED:
@@ -185,7 +187,10 @@ def _expected(before: str | None, after: str, *, is_reflected: bool) -> Moved | 
     former = {place: (units, False) for place, (units, _) in lines.items()} if before is None else _lines(before)
     if former.keys() != lines.keys():
         return None
-    unit = (0, 0, -1) if is_reflected else UNITS[was, state_of(after)]
+    if was == state_of(after) and not is_reflected:
+        unit = (0, 0, 0)
+    else:
+        unit = (0, 0, -1) if is_reflected else UNITS[was, state_of(after)]
     moved: Moved = {}
     for place, (quantity, is_settled) in lines.items():
         had, was_settled = former[place]

@@ -17,8 +17,19 @@ from gateway.hot.shard import Shard
 
 log = structlog.get_logger(__name__)
 
+#: What the reason of a halt for that begins with.
+TOTALS_DIFFER: Final = "the totals of shard"
 #: In this time not more than `recovery.rebuilds_max` rebuilds.
 REBUILDS_WINDOW_MS: Final = 600_000
+
+
+def ahead(row: ShardRow, meta: Meta) -> str:
+    """In what Redis has come further than the durable store; empty where it has not. `row` was read after `meta`."""
+    if meta.epoch > row.epoch:
+        return f"Redis is under epoch {meta.epoch}, the durable store under {row.epoch}"
+    if meta.checkpoint > row.checkpoint:
+        return f"Redis was told that seq {meta.checkpoint} is committed, the durable store ends at {row.checkpoint}"
+    return ""
 
 
 class Halting:
@@ -43,13 +54,9 @@ class Halting:
         `row` was read after `meta`. `is_continued`: the log leads from the row's checkpoint to what meta says, so that
         everything since is at hand and nothing was lost.
         """
-        if meta.epoch > row.epoch:
-            told = f"Redis is under epoch {meta.epoch}, the durable store under {row.epoch}"
-        elif meta.checkpoint > row.checkpoint and not is_continued:
-            told = f"Redis was told that seq {meta.checkpoint} is committed, the durable store ends at {row.checkpoint}"
-        else:
-            return
-        await self.halt(row, meta, f"{told}: was the database restored from a backup?")
+        told = ahead(row, meta)
+        if told and not (is_continued and meta.epoch <= row.epoch):
+            await self.halt(row, meta, f"{told}: was the database restored from a backup?")
 
     async def refuse_rebuilds(self, row: ShardRow, meta: Meta | None) -> None:
         """Pass when the shard may be rebuilt once more."""
@@ -70,7 +77,7 @@ class Halting:
         if meta.totals is None or meta.totals == row.totals.pack():
             return
         told = f"({', '.join(Totals._fields)}) is {meta.totals!r} in Redis and {row.totals.pack()!r} here"
-        where = f"the totals of shard {row.shard} differ at seq {row.checkpoint} of epoch {meta.epoch}"
+        where = f"{TOTALS_DIFFER} {row.shard} differ at seq {row.checkpoint} of epoch {meta.epoch}"
         await self.halt(row, meta, f"{where}: {told}")
 
     async def halt(self, row: ShardRow, meta: Meta | None, reason: str) -> None:

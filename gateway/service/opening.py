@@ -1,7 +1,6 @@
 """Opening a shard: who may write, under which epoch, and from which history.
 
-The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues
-the committed
+The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues the committed
 history unbroken (attached or adopted), else it is rebuilt from the durable store into key names of their own.
 """
 
@@ -15,11 +14,12 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.domain.errors import Corrupt, HotStoreUnavailable, ShardRecovering
+from gateway.domain.errors import Corrupt, ShardRecovering
 from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Deployment, Ledger, ShardRow
 from gateway.hot.keys import Keys
+from gateway.hot.library import ensure_library
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.meta import Meta, read_meta
 from gateway.hot.shard import Shard
@@ -56,6 +56,7 @@ class Opener:
         self._expected_ms = expected_ms
         self._lease_ms = lease_ms
         self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
+        self._forgetting: asyncio.Task[None] | None = None
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
@@ -69,7 +70,7 @@ class Opener:
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         shard, ledger = self._shard, self._ledger
-        await self._load_scripts()
+        await ensure_library(shard)
         lineage = shard.link.lineage
         while True:
             row = await ledger.read_shard(shard.number)
@@ -98,7 +99,7 @@ class Opener:
         if row.epoch != raised.epoch:
             raise ShardRecovering("another gateway has overtaken this one")
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
-        if meta is not None and is_sound and _reaches(tail, raised, meta):
+        if meta is not None and is_sound and reaches(tail, raised, meta):
             await self._halting.refuse_drift(row, meta)
             row = await self._adopt(row, meta, tail, lineage)
         else:
@@ -110,7 +111,7 @@ class Opener:
 
         Raises ShardRecovering where it is not, and what `open` raises.
         """
-        await self._load_scripts()
+        await ensure_library(self._shard)
         lineage = self._shard.link.lineage
         row, meta = await self._ledger.read_shard(self._shard.number), await read_meta(self._shard)
         await self._halting.refuse_halted(row, meta)
@@ -119,18 +120,6 @@ class Opener:
             raise ShardRecovering("the shard is not open yet")
         log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
         return self._opened(row, lineage)
-
-    async def _load_scripts(self) -> None:
-        """The server knows the scripts. A full one refuses FUNCTION LOAD, also of what it has already."""
-        shard = self._shard
-        if await shard.ask_list("FUNCTION", "LIST", "LIBRARYNAME", shard.scripts.library):
-            return
-        try:
-            await shard.load_scripts()
-        except HotStoreUnavailable as problem:
-            if "OOM" in problem.detail:
-                raise HotStoreUnavailable(f"{problem.detail} Redis takes no scripts when full: raise it") from problem
-            raise
 
     def _is_anothers(self, row: ShardRow) -> bool:
         """Whether another opener is at work, so that the epoch is better not even asked for.
@@ -205,9 +194,19 @@ class Opener:
         return await self._publish(raised, meta.generation, 0, tail, meta.seq)
 
     async def _rebuild(
-        self, raised: ShardRow, meta: Meta | None, tail: list[Entry], lineage: str, *, is_counted: bool
+        self,
+        raised: ShardRow,
+        meta: Meta | None,
+        tail: list[Entry],
+        lineage: str,
+        *,
+        is_counted: bool,
+        end_seq: int | None = None,
     ) -> ShardRow:
-        """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand."""
+        """Redis holds what the durable store knows to be open, under names of their own; all else loads on demand.
+
+        `end_seq`: where the history before this epoch ended, if not at the row's checkpoint.
+        """
         is_first = raised.checkpoint == 0 and raised.epoch == 1
         is_counted = is_counted and not is_first
         if is_counted:
@@ -226,13 +225,18 @@ class Opener:
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
         rebuilt_ms = 0 if is_first else self._shard.now_ms()
-        row = await self._publish(raised, generation, rebuilt_ms, tail, raised.checkpoint, is_counted=is_counted)
+        end_seq = raised.checkpoint if end_seq is None else end_seq
+        row = await self._publish(raised, generation, rebuilt_ms, tail, end_seq, is_counted=is_counted)
         old = meta.generation if meta is not None else raised.generation
         if old != generation:
-            self._forget_task = asyncio.create_task(
-                clear(self._shard, Keys(self._shard.prefix, self._shard.number, old))
-            )
+            old_keys = Keys(self._shard.prefix, self._shard.number, old)
+            self._forgetting = asyncio.create_task(clear(self._shard, old_keys))
         return row
+
+    async def forgotten(self) -> None:
+        """The keys of the generation that the last rebuild replaced are gone."""
+        if self._forgetting is not None:
+            await self._forgetting
 
     async def _install(
         self, row: ShardRow, meta: Meta | None, generation: int, lineage: str, ask_ms: int, how: str
@@ -290,7 +294,7 @@ class Opener:
         return await ledger.read_shard(shard.number)
 
 
-def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:
+def reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:
     """Whether the committed history and the tail after it lead to exactly what meta says."""
     end = (tail[-1].seq, tail[-1].digest) if tail else (row.checkpoint, row.digest)
     return end == (meta.seq, meta.digest)

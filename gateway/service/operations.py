@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from gateway.domain.answer import Conservation, Readiness
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.policy import PolicyBook
+from gateway.domain.repair import Adopt, Plan, Repair
 from gateway.durable.ledger import Ledger, LedgerUnavailable
 from gateway.flush.watermark import Watermark
 from gateway.hot.judgement import Judgement
 from gateway.hot.shard import Shard
 from gateway.service.conservation import Audit
+from gateway.service.repairing import Repairer
+from gateway.service.verdict import durable_read
 from gateway.settings import SettingsInvalid
 
 
@@ -30,6 +34,7 @@ class OperationsService:
         reloaded: Callable[[], None],
         tell_metrics: Callable[[], Awaitable[bytes]],
         clock_warnings: Callable[[], list[str]],
+        new_repairer: Callable[[], Repairer],
     ) -> None:
         """`problems` are those of the background jobs, a sentence each; `reloaded` is called after a reload that was asked for here."""
         self._shard = shard
@@ -42,6 +47,8 @@ class OperationsService:
         self._reloaded = reloaded
         self._tell_metrics = tell_metrics
         self._clock_warnings = clock_warnings
+        self._new_repairer = new_repairer
+        self._repairs: set[asyncio.Task[Repair]] = set()
 
     async def readiness(self) -> Readiness:
         """Whether a reserve and a confirm would be answered now, check by check."""
@@ -74,9 +81,44 @@ class OperationsService:
         checks = {"redis": redis, "durable": durable, "shards": shards, "flusher": flusher}
         return Readiness(all(bool(check["ok"]) for check in checks.values()), checks)
 
+    async def shards(self) -> list[dict[str, object]]:
+        """Each shard as its row in the durable store has it."""
+        row = await durable_read(self._ledger.read_shard(self._shard.number))
+        return [
+            {
+                "shard": row.shard,
+                "state": row.state,
+                "halted_reason": row.halted_reason,
+                "epoch": row.epoch,
+                "generation": row.generation,
+                "checkpoint": row.checkpoint,
+                "owner": row.owner,
+            }
+        ]
+
+    async def plan_repair(self, adopt: Adopt | None) -> Plan:
+        """What a repair would do. Nothing has changed."""
+        return await self._new_repairer().plan(self._audit(), adopt)
+
+    async def repair(self, plan_id: str, adopt: Adopt | None, reason: str, actor: str) -> Repair:
+        """The plan was carried out; or nothing was done, because it is another one by now.
+
+        It goes on to its end when who asked for it has left. The shard is opened here again by the keeper, in a moment.
+        """
+        task = asyncio.create_task(self._new_repairer().apply(self._audit(), plan_id, adopt, reason, actor))
+        self._repairs.add(task)
+        task.add_done_callback(self._repairs.discard)
+        done = await asyncio.shield(task)
+        if done.epoch != self._shard.epoch:
+            self._shard.close()
+        return done
+
+    def _audit(self) -> Audit:
+        return Audit(self._shard, self._ledger, self._watermark)
+
     async def conservation(self) -> Conservation:
         """The law checked between Redis, the durable levels, the open reservations and the event log, without stopping sales."""
-        return await Audit(self._shard, self._ledger, self._watermark).run()
+        return await self._audit().run()
 
     async def metrics(self) -> bytes:
         """The metrics in Prometheus' text format, of all workers where there are several."""

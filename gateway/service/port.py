@@ -32,6 +32,7 @@ from gateway.domain.command import (
     Reserve,
 )
 from gateway.domain.errors import GatewayError
+from gateway.domain.repair import Adopt, Plan, Repair
 
 #: Told how a command ended that nobody awaits: by its answer, by what it was refused with, or None when nothing happened and
 #: it is to be asked for in the long way. It may not raise.
@@ -150,6 +151,18 @@ class Operations(Protocol):
 
     async def conservation(self) -> Conservation:
         """Whether Redis, the durable levels, the reservations and the log add up."""
+        ...
+
+    async def shards(self) -> list[dict[str, object]]:
+        """Each shard as its row in the durable store has it: state, and why it halted."""
+        ...
+
+    async def plan_repair(self, adopt: Adopt | None) -> Plan:
+        """What a repair would do. Nothing has changed."""
+        ...
+
+    async def repair(self, plan_id: str, adopt: Adopt | None, reason: str, actor: str) -> Repair:
+        """The plan was carried out; or nothing was done, because it is another one by now."""
         ...
 
     def policy(self) -> dict[str, object]:

@@ -17,9 +17,18 @@ PAGE: Final = 1000
 
 
 async def commit_tail(
-    ledger: Ledger, halting: Halting, owner: str, raised: ShardRow, meta: Meta | None, tail: list[Entry]
+    ledger: Ledger,
+    halting: Halting,
+    owner: str,
+    raised: ShardRow,
+    meta: Meta | None,
+    tail: list[Entry],
+    *,
+    is_compared: bool = True,
 ) -> None:
     """What the log has beyond the checkpoint is in the durable store, under the raised epoch.
+
+    `is_compared`: the totals that it tells must be the durable ones.
 
     Raises:
         ShardRecovering: another gateway has overtaken this one.
@@ -32,6 +41,8 @@ async def commit_tail(
             batch = await build_batch(raised.shard, raised.epoch, digest, page)
         except EntryInvalid as problem:
             raise Corrupt(f"the log cannot be read: {problem}") from problem
+        if not is_compared:
+            batch.totals.clear()
         try:
             is_ours = await ledger.append(batch, owner=owner)
         except TotalsDiffer as differing:

@@ -168,6 +168,17 @@ class EmptyBody(Body):
     """Nothing but the shop: the call has no fields of its own, and an unknown one must not pass."""
 
 
+class RepairBody(Body):
+    """What is to be planned or done, and which store is the truth where Redis is ahead of the database."""
+
+    repair: Literal["plan", "apply"] = "plan"
+    adopt: Literal["redis", "database"] | None = None
+    plan_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = Field(
+        None, description="The plan that was shown; needed to apply it."
+    )
+    reason: Text | None = Field(None, description="Why, for the log; needed to apply a plan.")
+
+
 M = TypeVar("M", bound=BaseModel)
 
 _WORDS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.metrics import CONTENT_TYPE
-from gateway.web.bodies import EmptyBody
+from gateway.web.bodies import EmptyBody, RepairBody
 from gateway.web.exchange import Exchange
 from gateway.web.reading import read_form
 from gateway.web.rendering import to_json
@@ -66,6 +66,33 @@ async def conservation(site: Site, exchange: Exchange) -> Answer:
         raise exchange.refusal()
     told = await site.services.operations.conservation()
     return Answer(200, to_json({"checked": told.checked, "violations": told.violations}), headers=NO_STORE)
+
+
+async def shards(site: Site, exchange: Exchange) -> Answer:
+    """Each shard's state, and why it halted, for every shop the same."""
+    exchange.call({}, has_ack=False)
+    if exchange.errors:
+        raise exchange.refusal()
+    return Answer(200, to_json({"shards": await site.services.operations.shards()}), headers=NO_STORE)
+
+
+async def repair(site: Site, exchange: Exchange) -> Answer:
+    """What a repair would do, or that the plan which was shown has been carried out. It concerns the shard, and so every shop."""
+    parsed, body = await read_form(exchange, RepairBody, site.limits, is_optional=True)
+    call = exchange.call(parsed, has_ack=False)
+    operations = site.services.operations
+    if body is not None and body.repair == "apply":
+        if body.plan_id is None:
+            exchange.wrong("plan_id", "is required to apply a plan: the id of the one that was shown")
+        if body.reason is None:
+            exchange.wrong("reason", "is required to apply a plan: it is told in the log")
+        if not exchange.errors and body.plan_id is not None and body.reason is not None:
+            done = await operations.repair(body.plan_id, body.adopt, body.reason, call.actor)
+            return Answer(200, to_json({"applied": done.is_applied, **done.plan.described()}), headers=NO_STORE)
+    if body is None or exchange.errors:
+        raise exchange.refusal()
+    plan = await operations.plan_repair(body.adopt)
+    return Answer(200, to_json({"applied": False, **plan.described()}), headers=NO_STORE)
 
 
 async def openapi(site: Site, _exchange: Exchange) -> Answer:

@@ -207,6 +207,55 @@ class Conservation(Shape):
     violations: list[dict[str, Any]]
 
 
+class ShardState(Shape):
+    """One shard as its row in the durable store has it."""
+
+    shard: int
+    state: Literal["open", "recovering", "halted"]
+    halted_reason: str | None
+    epoch: int
+    generation: int
+    checkpoint: int
+    owner: str
+
+
+class Shards(Shape):
+    """All shards."""
+
+    shards: list[ShardState]
+
+
+class RepairStep(Shape):
+    """One thing that a repair does."""
+
+    kind: str
+    where: str
+    change: str
+    reason: str
+
+
+class RepairTask(Shape):
+    """What only a human can put right."""
+
+    kind: str
+    where: str
+    detail: str
+    advice: str
+
+
+class Repair(Shape):
+    """What a repair would do now, in this order, or has done: `applied`."""
+
+    applied: bool
+    plan_id: str
+    shard: int
+    state: Literal["open", "recovering", "halted"]
+    halted_reason: str | None
+    adopt: Literal["redis", "database"] | None
+    steps: list[RepairStep]
+    for_human: list[RepairTask]
+
+
 class PolicyInForce(BaseModel):
     """The tiers, limits and thresholds in force, with their source and version."""
 

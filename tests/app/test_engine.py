@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
+from gateway.app.refusal import StartRefused
 from gateway.domain.errors import ShardRecovering
 from gateway.domain.event import EntryInvalid
 from gateway.flush.flusher import Fenced
 from gateway.hot.log import ChainBroken
-from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 
@@ -55,10 +55,9 @@ async def test_engine_ends_whatever_its_last_flush_meets(
 async def test_engine_that_can_not_open_lets_go_of_its_stores(stores: Stores) -> None:
     """A start that fails on the way leaves no connection and no thread behind."""
     before = threads()
-    async with running(stores):
-        pass
-    await run_sql(stores.database_url, "UPDATE shards SET state = 'halted'")
-    with pytest.raises(Exception, match="halted"):
+    async with running(stores) as gateway:
+        await gateway.redis("HSET", gateway.shard.keys.meta, "deployment", "another")
+    with pytest.raises(StartRefused, match="another deployment"):
         async with running(stores):
             raise AssertionError("it must not open")
     await until_only(before)

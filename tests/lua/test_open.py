@@ -124,23 +124,24 @@ async def test_open_on_a_server_whose_clock_is_wrong_goes_on_as_expected(warehou
     warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
     later = await warehouse.raw(warehouse.lease(60_000))
 
-    shift_ms = int((await warehouse.content(warehouse.keys.meta))["horizon"].split()[1])
+    bound_ms, shift_ms = map(int, (await warehouse.content(warehouse.keys.meta))["horizon"].split())
+    assert bound_ms == expected_ms + 2000
     assert (reply[1], reply[2]) == ("OPENED", str(expected_ms))
     assert 0 <= -jump_ms - shift_ms < 60_000
     assert expected_ms <= int(later[2]) < expected_ms + 60_000
 
 
 async def test_open_near_what_is_expected_takes_the_servers_time(warehouse: Warehouse) -> None:
-    """A second off is the way to Redis: no shift, and no horizon before the first tick."""
+    """A second off is the way to Redis: no shift; the clock is bounded from now."""
     await warehouse.remember()
     meta = await warehouse.content(warehouse.keys.meta)
     await warehouse.call("HSET", warehouse.keys.meta, "clock", 0)
 
-    await warehouse.open_epoch(
+    reply = await warehouse.open_epoch(
         2, seen=(1, meta["digest"]), seq=1, how="adopted", expected_ms=await warehouse.server_ms() + 900
     )
     warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
 
     fresh = await warehouse.content(warehouse.keys.meta)
-    assert "horizon" not in fresh
+    assert int(fresh["horizon"]) == int(reply[2]) + 2000
     assert "lease" not in fresh

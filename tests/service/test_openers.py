@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import ReservationLost, ShardRecovering, SkuNotFound
+from gateway.hot.meta import read_meta
+from gateway.hot.shard import Shard
 from gateway.service import opening
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
@@ -115,15 +117,14 @@ async def test_openers_attach_to_a_shard_at_work(stores: Stores) -> None:
     async with neighbour(stores) as busy, neighbour(stores) as starting:
         await busy.put("tee", 10)
         starting.shard.close()
-        read_meta = starting.opener._read_meta
 
-        async def overtaken_by_a_sale() -> object:
-            meta = await read_meta()
+        async def overtaken_by_a_sale(shard: Shard) -> object:
+            meta = await read_meta(shard)
             await busy.reserve(("tee", 1))
             return meta
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(starting.opener, "_read_meta", overtaken_by_a_sale)
+            patch.setattr("gateway.service.opening.read_meta", overtaken_by_a_sale)
             await starting.keep()
         assert (await busy.ledger.read_shard(0)).epoch == 1
         await busy.reserve(("tee", 1))

@@ -39,6 +39,7 @@ from gateway.domain.command import (
 )
 from gateway.domain.identifier import Position, ReservationId, mint_random_part
 from gateway.domain.policy import Policy, Tier
+from gateway.domain.repair import Adopt, HumanTask, Plan, Repair, Step
 from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED, Line, Reservation
 from gateway.domain.stock import Level, Sku, SourceEntry
 from gateway.service.port import Ended, SkuRead
@@ -477,12 +478,37 @@ class FakeOperations:
     def __init__(self, books: Books) -> None:
         self.books = books
         self.invalid: list[e.FieldError] = []
+        self.repairs: list[tuple[str, str | None, str, str]] = []
 
     async def readiness(self) -> Readiness:
         return Readiness(self.books.is_ready, {"redis": {"ok": self.books.is_ready, "warnings": ["no replica"]}})
 
     async def metrics(self) -> bytes:
         return metrics.render()
+
+    async def shards(self) -> list[dict[str, object]]:
+        return [
+            {
+                "shard": 0,
+                "state": "halted",
+                "halted_reason": "for a test",
+                "epoch": 3,
+                "generation": 2,
+                "checkpoint": 9,
+                "owner": "g",
+            }
+        ]
+
+    async def plan_repair(self, adopt: Adopt | None) -> Plan:
+        plan = Plan(0, "halted", "for a test", adopt=adopt)
+        plan.steps.append(Step("level_corrected", "main/a/main", "held 3 → held 2", "the log told held 2", "-1"))
+        plan.for_human.append(HumanTask("gap", "seq 4", "the next event is 6", "bring it back"))
+        return plan
+
+    async def repair(self, plan_id: str, adopt: Adopt | None, reason: str, actor: str) -> Repair:
+        plan = await self.plan_repair(adopt)
+        self.repairs.append((plan_id, adopt, reason, actor))
+        return Repair(plan_id == plan.id, plan, 4)
 
     async def conservation(self) -> Conservation:
         return Conservation({"levels": 2}, [{"law": "held", "sku": "a", "expected": 1, "found": 2}])

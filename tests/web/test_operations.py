@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.errors import FieldError
 from gateway.web.auth import OPS, Principal
-from gateway.web.shapes import Conservation, Health, Readiness
+from gateway.web.shapes import Conservation, Health, Readiness, Repair, Shards
 from tests.web.conftest import Gateway
 
 
@@ -160,3 +160,48 @@ async def test_reload_refuses_unknown_fields(gateway: Gateway) -> None:
     reply = await gateway.post("/v1/admin/reload", {"dry_run": True})
 
     assert (reply.status, reply.fields) == (422, ["dry_run"])
+
+
+async def test_shards_tell_state_and_reason(gateway: Gateway) -> None:
+    """An operator sees which shard waits for a decision, and why."""
+    reply = await gateway.ask("GET", "/v1/admin/shards")
+
+    assert (reply.status, reply.body["shards"][0]["state"]) == (200, "halted")
+    assert reply.body["shards"][0]["halted_reason"] == "for a test"
+    Shards.model_validate(reply.body)
+
+
+async def test_repair_plans_by_default_and_with_a_choice(gateway: Gateway) -> None:
+    """Without a body nothing is done; the plan has its steps in order and what only a human can do."""
+    reply = await gateway.ask("POST", "/v1/admin/repair")
+    chosen = await gateway.ask("POST", "/v1/admin/repair", json={"repair": "plan", "adopt": "database"})
+
+    assert (reply.status, reply.body["applied"], reply.body["adopt"]) == (200, False, None)
+    assert reply.body["steps"][0]["change"] == "held 3 → held 2"
+    assert reply.body["for_human"][0]["where"] == "seq 4"
+    assert chosen.body["adopt"] == "database"
+    assert chosen.body["plan_id"] != reply.body["plan_id"]
+    Repair.model_validate(reply.body)
+
+
+async def test_repair_applies_the_plan_that_was_shown(gateway: Gateway) -> None:
+    """The plan's id and the reason go down with who asked; another plan is not applied."""
+    shown = (await gateway.ask("POST", "/v1/admin/repair")).body["plan_id"]
+
+    done = await gateway.ask(
+        "POST", "/v1/admin/repair", json={"repair": "apply", "plan_id": shown, "reason": "ticket 7"}
+    )
+    other = await gateway.ask("POST", "/v1/admin/repair", json={"repair": "apply", "plan_id": "0" * 16, "reason": "x"})
+
+    assert (done.status, done.body["applied"]) == (200, True)
+    assert (other.status, other.body["applied"]) == (200, False)
+    assert gateway.operations.repairs[0][:3] == (shown, None, "ticket 7")
+
+
+async def test_repair_without_plan_or_reason_is_refused(gateway: Gateway) -> None:
+    """What was not shown is not done, and what is done says why."""
+    reply = await gateway.ask("POST", "/v1/admin/repair", json={"repair": "apply"})
+
+    assert (reply.status, reply.body["code"]) == (422, "invalid_request")
+    assert [error["field"] for error in reply.body["errors"]] == ["plan_id", "reason"]
+    assert gateway.operations.repairs == []
