@@ -25,8 +25,10 @@ from gateway.flush.flusher import Fenced, Flusher
 from gateway.flush.follower import STALLED_S, Follower
 from gateway.flush.watermark import Watermark
 from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError
-from gateway.hot.judgement import Judgement, judge
+from gateway.hot.damage import newest_seq
+from gateway.hot.judgement import judge
 from gateway.hot.log import ChainBroken
+from gateway.hot.posture import LOOK_S, Posture
 from gateway.hot.scripts import Scripts
 from gateway.hot.shard import Limits, Shard
 from gateway.hot.urgency import UrgencyWatch, Urging
@@ -117,15 +119,13 @@ class Engine:
             raise StartRefused(str(problem)) from problem
         try:
             await self._link.start()
+            judgement = await judge(self._link)
         except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
             raise StartRefused(
                 f"Redis can not be used: {str(problem) or 'no answer'}; see GATEWAY_REDIS_URL"
             ) from problem
-        judgement = await judge(self._link)
         if judgement.refusals:
             raise StartRefused("; ".join(judgement.refusals))
-        for warning in judgement.warnings:
-            log.warning("redis_posture", warning=warning)
         await self._ledger.open()
         await self._ledger.prepare(settings.durable.migrate)
         deployment = await self._ledger.settle_deployment(settings.shards, HASH, settings.redis.prefix)
@@ -136,6 +136,7 @@ class Engine:
         limits = Limits(settings.redis.command_timeout_ms, settings.redis.resend_max, settings.flush.backlog_max)
         scripts = Scripts(lua_dir())
         self._shard = Shard(self._link, scripts, limits, prefix=settings.redis.prefix, number=0)
+        self._posture = Posture(self._shard, judgement)
         self._watermark = Watermark()
         self._flusher = Flusher(
             self._shard,
@@ -156,7 +157,7 @@ class Engine:
             ack_timeout_ms=settings.ack.timeout_ms,
             wake_flusher=self._wake_flusher,
         )
-        self._make_services(judgement, advice)
+        self._make_services(advice)
         await self._siblings.__aenter__()
         await self._open_first()
         if self._role == "work":
@@ -164,7 +165,7 @@ class Engine:
             await self._watch_link.start()
         self._start_jobs()
 
-    def _make_services(self, judgement: Judgement, advice: list[str]) -> None:
+    def _make_services(self, advice: list[str]) -> None:
         ack = self._settings.ack
         acks: dict[str, Ack] = {
             "reserve": ack.reserve,
@@ -181,7 +182,7 @@ class Engine:
             self._ledger,
             self._watermark,
             self._book,
-            judgement,
+            self._posture,
             advice,
             self._problems,
             tell_reload,
@@ -209,6 +210,7 @@ class Engine:
             await asyncio.sleep(0.2)
 
     async def _open(self) -> None:
+        await self._posture.admit()
         row = await (self._opener.attach() if self._role == "web" else self._opener.open())
         ends = await self._ledger.epoch_ends(row.shard)
         self._books.ended_epochs = ends
@@ -219,11 +221,10 @@ class Engine:
         """One turn of the keeper: a closed shard is opened again."""
         if self._shard.is_open and self._link.lineage == self._shard.lineage:
             metrics.HOT_PENDING.set(self._link.pending)
-            seq = await self._shard.ask("HGET", self._shard.keys.meta, "seq")
-            if seq is None or await self._shard.ask("EXISTS", self._shard.keys.log) != 1:
+            if (seq := await newest_seq(self._shard)) is None:
                 self._shard.close()  # somebody took meta or the log away: the next turn opens the shard again
                 return 1
-            metrics.FLUSH_BACKLOG_EVENTS.set(max(int(str(seq or 0)) - self._watermark.seq, 0))
+            metrics.FLUSH_BACKLOG_EVENTS.set(max(seq - self._watermark.seq, 0))
             return 0
         self._shard.close()
         log.warning("shard_closed", epoch=self._shard.epoch)
@@ -256,7 +257,7 @@ class Engine:
         if self._watch_link is not None:
             watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
             self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))
-        self._jobs.append(job("keeper", self._keep_open, 0.2, 0.5))
+        self._jobs += [job("keeper", self._keep_open, 0.2, 0.5), job("posture", self._posture.step, LOOK_S, 0.5)]
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 
     def _wake_flusher(self, is_urgent: bool) -> None:

@@ -8,35 +8,23 @@ happened) or
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from gateway import metrics
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
+from gateway.hot.damage import condemn
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
 
-#: Error words with which a server refuses a command before it runs.
-NOT_RUN = frozenset(
-    [
-        "OOM",
-        "MISCONF",
-        "NOREPLICAS",
-        "READONLY",
-        "LOADING",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-        "TRYAGAIN",
-        "BUSY",
-        "MOVED",
-        "ASK",
-        "NOAUTH",
-        "NOPERM",
-    ]
-)
-#: Of those, the ones after which this connection is no use any more.
+#: Error words of a server that refuses a command before it runs, and after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
+#: All error words with which a server refuses a command before it runs.
+NOT_RUN = DROPS | {"OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "ASK", "NOPERM"}
+#: What the servers say, Redis and Valkey, when a script may not run a command. Once it has written it answers POISONED instead.
+DENIED = ("The user executing the script can't run", "ACL failure in script")
 
 LOADS_MAX = 3  # times one call may find its library gone
 SHORTEST = 4  # nonce, status, now, checkpoint: what every operation answers at least
@@ -223,6 +211,12 @@ class Shard:
             if problem.word in DROPS:
                 self.link.drop()
             raise HotStoreUnavailable(f"Redis refused with {problem.word}", outcome=_outcome(is_unknown)) from problem
+        if any(words in str(problem) for words in DENIED):
+            raise HotStoreUnavailable("Redis denies the scripts a command", outcome=_outcome(is_unknown)) from problem
+        if "WRONGTYPE" in str(problem):  # no script of ours makes one: it was somebody's hand, and a rebuild mends it
+            with suppress(HotStoreUnavailable):  # told or not, whoever calls next finds it again
+                await condemn(self, f"{name}: {problem}")
+            raise ShardRecovering(outcome=_outcome(is_unknown)) from problem
         raise Corrupt(f"the script {name} failed: {problem}") from problem
 
     async def _wait_for_link(self, give_up_s: float, sent: int) -> None:

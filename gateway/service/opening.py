@@ -21,6 +21,7 @@ from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Deployment, Ledger, ShardRow
 from gateway.flush.batches import build_batch
+from gateway.hot.damage import make_room
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
@@ -155,6 +156,8 @@ class Opener:
     async def _read_meta(self) -> Meta | None:
         shard = self._shard
         names = ("epoch", "gen", "seq", "digest", "lineage", "poison", "deployment")
+        if await shard.ask("TYPE", shard.keys.meta) != "hash":
+            return None
         values = await shard.ask_list("HMGET", shard.keys.meta, *names)
         epoch, generation, seq, digest, lineage, poison, deployment = values
         if epoch is None:
@@ -181,12 +184,12 @@ class Opener:
         self._is_broken = False
         seq, digest = row.checkpoint, row.digest
         try:
+            if await self._shard.ask("TYPE", log_name) != "stream":
+                # The anchor always stays: a log that is gone was deleted, and nothing can be written behind it.
+                raise ChainBroken("the log is gone")
             while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
                 tail += page
                 seq, digest = page[-1].seq, page[-1].digest
-            if await self._shard.ask("EXISTS", log_name) != 1:
-                # The anchor always stays: a log that is gone was deleted, and nothing can be written behind it.
-                raise ChainBroken("the log is gone")
         except ChainBroken as problem:
             tail += problem.entries
             self._is_broken = True
@@ -238,6 +241,8 @@ class Opener:
     ) -> None:
         shard = self._shard
         keys = Keys(shard.prefix, shard.number, generation)
+        if meta is None:
+            await make_room(shard)
         reply = await shard.ask_script(
             "open",
             (keys.meta, keys.log),

@@ -9,7 +9,7 @@ from gateway.domain.errors import InvalidRequest
 from gateway.domain.policy import PolicyBook
 from gateway.durable.ledger import Ledger, LedgerUnavailable
 from gateway.flush.watermark import Watermark
-from gateway.hot.judgement import Judgement
+from gateway.hot.posture import Posture
 from gateway.hot.shard import Shard
 from gateway.service.conservation import Audit
 from gateway.settings import SettingsInvalid
@@ -24,7 +24,7 @@ class OperationsService:
         ledger: Ledger,
         watermark: Watermark,
         book: PolicyBook,
-        judgement: Judgement,
+        posture: Posture,
         advice: list[str],
         problems: Callable[[], list[str]],
         reloaded: Callable[[], None],
@@ -35,7 +35,7 @@ class OperationsService:
         self._ledger = ledger
         self._watermark = watermark
         self._book = book
-        self._judgement = judgement
+        self._posture = posture
         self._advice = advice
         self._problems = problems
         self._reloaded = reloaded
@@ -45,11 +45,14 @@ class OperationsService:
         """Whether a reserve and a confirm would be answered now, check by check."""
         shard = self._shard
         is_connected = await shard.link.wait_connected(0.05)
-        redis: dict[str, object] = {"ok": is_connected, "server": self._judgement.server}
+        found = self._posture.judgement
+        redis: dict[str, object] = {"ok": is_connected and not found.refusals, "server": found.server}
         if not is_connected:
             redis["problem"] = "not connected"
-        if self._judgement.warnings:
-            redis["warnings"] = self._judgement.warnings
+        elif found.refusals:
+            redis["problem"] = "; ".join(found.refusals)
+        if found.warnings:
+            redis["warnings"] = found.warnings
         durable: dict[str, object] = {"ok": True}
         try:
             await self._ledger.ping()
