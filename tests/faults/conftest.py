@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from gateway.embedded import PrivateRedis
+from tests.faults.replicated import Replicated
 from tests.faults.site import Site
-from tests.servers import redis_binary
+from tests.servers import redis_binary, redis_ids
 
 SEED_VARIABLE = "FAULT_SEED"
+#: Debian's server where there is one: the same binary is what most sentinels in the world are.
+USUAL = "redis7" if "redis7" in redis_ids() else "valkey"
 SiteOf = Callable[..., Site]
 
 
@@ -39,6 +42,23 @@ def hot(short_path: Path) -> Iterator[PrivateRedis]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server_id() -> str:
+    """Whose binary the servers and sentinels are."""
+    return USUAL
+
+
+@pytest.fixture
+def pair(short_path: Path, server_id: str) -> Iterator[Replicated]:
+    """Two servers of this scenario alone, running; the sentinels come with `watched`."""
+    replicated = Replicated(short_path, redis_binary(server_id))
+    try:
+        replicated.start_servers()
+        yield replicated
+    finally:
+        replicated.stop()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ from tests.faults.way import Way, way_to
 
 SERVICE: Final = "shop"
 SENTINELS: Final = 3
+MAJORITY: Final = SENTINELS // 2 + 1
 SENTINEL_PASSWORD: Final = "of-the-sentinels"
 DOWN_AFTER_SECONDS: Final = 1.0
 #: A replica that follows by a way of ours is left alone for as long: then the sentinels would tell it to go straight.
@@ -44,6 +46,10 @@ class Replicated:
         self.sentinel_ports = [free_port() for _ in range(SENTINELS)]
         self._sentinels: list[Popen[bytes]] = []
         self._ways: dict[PrivateRedis, Way] = {}
+        self._options = {
+            "down-after-milliseconds": f"{DOWN_AFTER_SECONDS * 1000:.0f}",
+            "failover-timeout": f"{FAILOVER_SECONDS_MAX * 1000:.0f}",
+        }
 
     @property
     def url(self) -> str:
@@ -76,12 +82,18 @@ class Replicated:
             server.stop()
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Inside, the replica follows by a way of its own, and the sentinels know all there is."""
+    async def followed(self) -> AsyncIterator[None]:
+        """Inside, the replica follows by a way of its own, and nobody watches."""
         async with AsyncExitStack() as stack:
             for server, port in self.ports.items():
                 self._ways[server] = await stack.enter_async_context(way_to(port))
             await self.follow()
+            yield
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """As `followed`, and the sentinels know all there is."""
+        async with self.followed():
             for number, port in enumerate(self.sentinel_ports):
                 self._sentinels.append(self._start_sentinel(number, port))
             await until(self._is_known, 30)
@@ -93,6 +105,26 @@ class Replicated:
         with client_of(self.replica) as client:
             client.replicaof("127.0.0.1", self.way.port)
             await until(lambda: is_synced(client), 30)
+
+    async def lag(self, rng: random.Random) -> None:
+        """The replica has missed what happened in a random time, which may be nothing."""
+        if rng.random() < 0.8:
+            self.way.hold()
+            await asyncio.sleep(rng.uniform(0.01, 0.4))
+        print(f"the replica is {seq_of(self.primary) - seq_of(self.replica)} events behind")
+
+    def promote(self) -> None:
+        """By hand: the replica is a primary, with what it has. Nobody else has been told, and the old one is one still."""
+        with client_of(self.replica) as client:
+            client.replicaof("NO", "ONE")
+
+    def tell_sentinels(self) -> None:
+        """By hand: each sentinel forgets what it knew, and watches the server that is the primary for the test."""
+        for port in self.sentinel_ports:
+            self._ask(port, "REMOVE", SERVICE)
+            self._ask(port, "MONITOR", SERVICE, "127.0.0.1", str(self.ports[self.primary]), str(MAJORITY))
+            for option, value in self._options.items():
+                self._ask(port, "SET", SERVICE, option, value)
 
     def turn(self) -> None:
         """Who was the replica is the primary from now on, for the test."""
@@ -151,9 +183,8 @@ class Replicated:
             f"dir {folder}",
             f"requirepass {SENTINEL_PASSWORD}",
             f"sentinel sentinel-pass {SENTINEL_PASSWORD}",
-            f"sentinel monitor {SERVICE} 127.0.0.1 {self.ports[self.primary]} {SENTINELS // 2 + 1}",
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_SECONDS * 1000:.0f}",
-            f"sentinel failover-timeout {SERVICE} {FAILOVER_SECONDS_MAX * 1000:.0f}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.ports[self.primary]} {MAJORITY}",
+            *(f"sentinel {option} {SERVICE} {value}" for option, value in self._options.items()),
         ]
         configuration = folder / "sentinel.conf"
         configuration.write_text("\n".join(lines) + "\n")
