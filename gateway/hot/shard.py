@@ -170,7 +170,7 @@ class Shard:
                 if loads > LOADS_MAX:  # the server takes the library and still does not know it
                     raise HotStoreUnavailable("Redis does not keep the scripts", outcome=_outcome(sent)) from problem
             except QueueFull as problem:
-                raise Overloaded(str(problem), outcome=_outcome(sent)) from problem
+                raise _overloaded(str(problem), sent) from problem
             except ShardRecovering as problem:
                 raise ShardRecovering(outcome=_outcome(sent)) from problem
             except (Lost, NotSent) as problem:
@@ -194,9 +194,9 @@ class Shard:
         self.learn_clock(now_ms)
         self.checkpoint = max(self.checkpoint, checkpoint)
         if status == "LATE":
-            raise Overloaded("the request waited too long", outcome=_outcome(sent))
+            raise _overloaded("the request waited too long", sent)
         if status == "BACKLOG":
-            raise Overloaded("too much is not yet persisted", outcome=_outcome(sent))
+            raise _overloaded("too much is not yet persisted", sent)
         return Answer(status, reply[4:], now_ms, checkpoint)
 
     async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
@@ -285,6 +285,13 @@ class Shard:
 def is_unknown_function(problem: ReplyError) -> bool:
     """Whether the server does not know the library: nothing ran, so it may be loaded and the call made again."""
     return "Function not found" in str(problem)
+
+
+def _overloaded(why: str, sent: int) -> Overloaded | HotStoreUnavailable:
+    """`overloaded` promises that nothing happened; after a lost reply nobody can."""
+    return (
+        HotStoreUnavailable(f"{why}, and an answer of Redis was lost", outcome="unknown") if sent else Overloaded(why)
+    )
 
 
 def _outcome(may_have_run: object) -> Outcome:
