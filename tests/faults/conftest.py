@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,11 @@ def seed() -> str:
 def rng(seed: str) -> random.Random:
     """When and what breaks."""
     return random.Random(f"nemesis-{seed}")
+
+
+def shuffled(rng: random.Random, kinds: Sequence[str]) -> list[str]:
+    """All of them, in an order of this run: what the ones before have left behind is part of what each one meets."""
+    return rng.sample(kinds, len(kinds))
 
 
 @pytest.fixture

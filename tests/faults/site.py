@@ -124,6 +124,14 @@ class Site:
                 assert time.monotonic() < end_s, f"{address} is not ready: {told}\n{gateway.log[-3000:]}"
                 await asyncio.sleep(0.05)
 
+    async def reopened(self, epoch: int) -> None:
+        """The shard has been opened under a later epoch than this one, and every gateway is ready."""
+        end_s = time.monotonic() + READY_SECONDS_MAX
+        while (await self.committed())[0] <= epoch:
+            assert time.monotonic() < end_s, f"nobody opens the shard again after epoch {epoch}"
+            await asyncio.sleep(0.05)
+        await self.ready()
+
     async def readiness(self, at: int) -> int | str:
         """200, or what one gateway says instead."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
