@@ -13,15 +13,17 @@ log = structlog.get_logger(__name__)
 
 
 async def newest_seq(shard: Shard) -> int | None:
-    """The newest number of the shard; None where meta or the log is gone, or is no such thing as it should be.
+    """The newest number of the shard; None where meta, the log or its newest entry is gone, or is no such thing as it should be.
 
-    Raises HotStoreUnavailable.
+    The newest entry is never trimmed. Raises HotStoreUnavailable.
     """
     keys = shard.keys
     if await shard.ask("TYPE", keys.meta) != "hash" or await shard.ask("TYPE", keys.log) != "stream":
         return None
     seq = await shard.ask("HGET", keys.meta, "seq")
-    return None if seq is None else int(str(seq))
+    if seq is None or not await shard.ask("XRANGE", keys.log, f"{seq}-0", "+", "COUNT", 1):
+        return None
+    return int(str(seq))
 
 
 async def condemn(shard: Shard, why: str) -> None:

@@ -190,6 +190,8 @@ class Opener:
             while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
                 tail += page
                 seq, digest = page[-1].seq, page[-1].digest
+            if not tail and not await self._shard.ask("XRANGE", log_name, f"{seq}-0", f"{seq}-0"):
+                raise ChainBroken("the anchor is gone")
         except ChainBroken as problem:
             tail += problem.entries
             self._is_broken = True

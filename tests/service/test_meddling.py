@@ -1,4 +1,4 @@
-"""Keys of the shard that somebody gives another type: the shard is rebuilt, and nothing that was in the log is lost."""
+"""Somebody's hand in the keys of the shard: it is noticed, the shard is rebuilt, and nothing that is in the log is lost."""
 
 from __future__ import annotations
 
@@ -48,6 +48,23 @@ async def test_key_of_another_type_leads_to_a_rebuild(idle: Gateway, kind: str) 
     assert (level.on_hand, level.held) == (10, 1)
     await idle.flush()
     assert await idle.violations() == []
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+async def test_newest_entry_of_the_log_taken_away_leads_to_a_rebuild(idle: Gateway, is_flushed: bool) -> None:
+    """Also where nobody writes any more, so that no gap ever shows: it is not waited for, and not taken for committed."""
+    await idle.put("tee", 10)
+    await idle.flush()
+    await idle.put("tee", 11, sequence=2)
+    if is_flushed:
+        await idle.flush()
+    await idle.redis("XDEL", idle.shard.keys.log, (await idle.log_entries())[-1][0])
+
+    for _ in range(2):  # one turn notices it, the next opens the shard
+        await idle.keep()
+
+    assert idle.shard.epoch == 2
+    assert (await idle.level("tee")).on_hand == (11 if is_flushed else 10)
 
 
 async def plant(gateway: Gateway, key: str, kind: str) -> None:
