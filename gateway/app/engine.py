@@ -27,6 +27,7 @@ from gateway.flush.watermark import Watermark
 from gateway.hot.connection import Link, Lost, NotSent, Refused, ReplyError
 from gateway.hot.judgement import Judgement, judge
 from gateway.hot.log import ChainBroken
+from gateway.hot.posture import LOOK_S, Posture
 from gateway.hot.scripts import Scripts
 from gateway.hot.shard import Limits, Shard
 from gateway.hot.urgency import UrgencyWatch, Urging
@@ -111,6 +112,7 @@ class Engine:
         limits = Limits(settings.redis.command_timeout_ms, settings.redis.resend_max, settings.flush.backlog_max)
         scripts = Scripts(lua_dir())
         self._shard = Shard(self._link, scripts, limits, prefix=settings.redis.prefix, number=0)
+        self._posture = Posture(self._shard, judgement)
         self._watermark = Watermark()
         self._flusher = Flusher(
             self._shard,
@@ -143,9 +145,16 @@ class Engine:
             wake_flusher=self._wake_flusher,
         )
         self._keeper = Keeper(
-            self._shard, self._ledger, self._opener, self._flusher, self._watermark, self._books, self._role
+            self._shard,
+            self._ledger,
+            self._opener,
+            self._flusher,
+            self._watermark,
+            self._books,
+            self._role,
+            self._posture.admit,
         )
-        self._make_services(judgement, advice)
+        self._make_services(advice)
         await self._siblings.__aenter__()
         await self._keeper.open_first()
         if self._role == "work":
@@ -168,15 +177,13 @@ class Engine:
             raise StartRefused(str(problem)) from problem
         try:
             await self._link.start()
+            judgement = await judge(self._link)
         except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
             raise StartRefused(
                 f"Redis can not be used: {str(problem) or 'no answer'}; see GATEWAY_REDIS_URL"
             ) from problem
-        judgement = await judge(self._link)
         if judgement.refusals:
             raise StartRefused("; ".join(judgement.refusals))
-        for warning in judgement.warnings:
-            log.warning("redis_posture", warning=warning)
         await self._ledger.open()
         await self._ledger.prepare(settings.durable.migrate)
         deployment = await self._ledger.settle_deployment(settings.shards, HASH, settings.redis.prefix)
@@ -185,7 +192,7 @@ class Engine:
             log.warning("durable_posture", warning=warning)
         return judgement, deployment, advice
 
-    def _make_services(self, judgement: Judgement, advice: list[str]) -> None:
+    def _make_services(self, advice: list[str]) -> None:
         ack = self._settings.ack
         acks: dict[str, Ack] = {
             "reserve": ack.reserve,
@@ -202,7 +209,7 @@ class Engine:
             self._ledger,
             self._watermark,
             self._book,
-            judgement,
+            self._posture,
             advice,
             self._problems,
             tell_reload,
@@ -252,9 +259,12 @@ class Engine:
         if self._watch_link is not None:
             watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
             self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))
-        self._jobs.append(job("keeper", self._keeper.step, 0.2, 0.5))
-        self._jobs.append(job("ticker", self._ticker.step, TICK_S, TICK_S))
-        self._jobs.append(job("leaser", self._leaser.step, self._leaser.pause_s, self._leaser.pause_s))
+        self._jobs += [
+            job("keeper", self._keeper.step, 0.2, 0.5),
+            job("posture", self._posture.step, LOOK_S, 0.5),
+            job("ticker", self._ticker.step, TICK_S, TICK_S),
+            job("leaser", self._leaser.step, self._leaser.pause_s, self._leaser.pause_s),
+        ]
         self._tasks = [asyncio.create_task(job.run(), name=job.name) for job in self._jobs]
 
     def _wake_flusher(self, is_urgent: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -13,6 +14,7 @@ from gateway.domain.errors import GatewayError, ShardHalted
 from gateway.durable.ledger import Ledger, LedgerError
 from gateway.flush.flusher import Flusher
 from gateway.flush.watermark import Watermark
+from gateway.hot.damage import newest_seq
 from gateway.hot.shard import Shard
 from gateway.service.books import Books
 from gateway.service.opening import Opener
@@ -34,8 +36,9 @@ class Keeper:
         watermark: Watermark,
         books: Books,
         role: Role,
+        admit: Callable[[], Awaitable[None]],
     ) -> None:
-        """A `web` one only joins in where the shard is at work already."""
+        """A `web` one only joins in where the shard is at work already. `admit` raises where Redis is not fit for work."""
         self._shard = shard
         self._ledger = ledger
         self._opener = opener
@@ -43,6 +46,7 @@ class Keeper:
         self._watermark = watermark
         self._books = books
         self._role: Role = role
+        self._admit = admit
 
     async def open_first(self) -> None:
         """The shard is open, or halted; else why it can not be opened is told and the start ends. Raises StartRefused.
@@ -65,6 +69,7 @@ class Keeper:
     async def open(self, *, is_start: bool = False) -> None:
         """The shard is open under the epoch that its row tells. Raises what `Opener.open` raises."""
         opener = self._opener
+        await self._admit()
         try:
             row = await (opener.attach() if self._role == "web" else opener.open(is_start=is_start))
         except ShardHalted as halted:
@@ -84,11 +89,10 @@ class Keeper:
         shard = self._shard
         if shard.is_open and shard.link.lineage == shard.lineage:
             metrics.HOT_PENDING.set(shard.link.pending)
-            seq = await shard.ask("HGET", shard.keys.meta, "seq")
-            if seq is None or await shard.ask("EXISTS", shard.keys.log) != 1:
+            if (seq := await newest_seq(shard)) is None:
                 shard.close()  # somebody took meta or the log away: the next turn opens the shard again
                 return 1
-            metrics.FLUSH_BACKLOG_EVENTS.set(max(int(str(seq or 0)) - self._watermark.seq, 0))
+            metrics.FLUSH_BACKLOG_EVENTS.set(max(seq - self._watermark.seq, 0))
             return 0
         if shard.halted_reason:
             if (await self._ledger.read_shard(shard.number)).is_halted:

@@ -30,7 +30,9 @@ class Meta:
 
 
 async def read_meta(shard: Shard) -> Meta | None:
-    """What stands there; None when nothing does. Raises HotStoreUnavailable."""
+    """What stands there; None when nothing does, or something that is no meta. Raises HotStoreUnavailable."""
+    if await shard.ask("TYPE", shard.keys.meta) != "hash":
+        return None
     values = await shard.ask_list("HMGET", shard.keys.meta, *_FIELDS)
     epoch, shut, generation, seq, digest, checkpoint, lineage, poison, deployment, totals = values
     if epoch is None:

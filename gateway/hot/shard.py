@@ -8,35 +8,23 @@ happened) or
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from gateway import metrics
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardHalted, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
+from gateway.hot.damage import condemn
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
 
-#: Error words with which a server refuses a command before it runs.
-NOT_RUN = frozenset(
-    [
-        "OOM",
-        "MISCONF",
-        "NOREPLICAS",
-        "READONLY",
-        "LOADING",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-        "TRYAGAIN",
-        "BUSY",
-        "MOVED",
-        "ASK",
-        "NOAUTH",
-        "NOPERM",
-    ]
-)
-#: Of those, the ones after which this connection is no use any more.
+#: Error words of a server that refuses a command before it runs, and after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
+#: All error words with which a server refuses a command before it runs.
+NOT_RUN = DROPS | {"OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "ASK", "NOPERM"}
+#: What the servers say, Redis and Valkey, when a script may not run a command. Once it has written it answers POISONED instead.
+DENIED = ("The user executing the script can't run", "ACL failure in script")
 
 LOADS_MAX = 3  # times one call may find its library gone
 SHORTEST = 4  # nonce, status, now, checkpoint: what every operation answers at least
@@ -183,7 +171,7 @@ class Shard:
                 if loads > LOADS_MAX:  # the server takes the library and still does not know it
                     raise HotStoreUnavailable("Redis does not keep the scripts", outcome=_outcome(sent)) from problem
             except QueueFull as problem:
-                raise Overloaded(str(problem), outcome=_outcome(sent)) from problem
+                raise _overloaded(str(problem), sent) from problem
             except ShardRecovering as problem:
                 raise type(problem)(problem.detail, outcome=_outcome(sent)) from problem
             except (Lost, NotSent) as problem:
@@ -207,11 +195,11 @@ class Shard:
         self.learn_clock(now_ms)
         self.checkpoint = max(self.checkpoint, checkpoint)
         if status == "LATE":
-            raise Overloaded("the request waited too long", outcome=_outcome(sent))
+            raise _overloaded("the request waited too long", sent)
         if status == "LAPSED":
             raise ShardRecovering("no gateway has reached the durable store for too long", outcome=_outcome(sent))
         if status == "BACKLOG":
-            raise Overloaded("too much is not yet persisted", outcome=_outcome(sent))
+            raise _overloaded("too much is not yet persisted", sent)
         return Answer(status, reply[4:], now_ms, checkpoint)
 
     async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
@@ -226,6 +214,12 @@ class Shard:
             if problem.word in DROPS:
                 self.link.drop()
             raise HotStoreUnavailable(f"Redis refused with {problem.word}", outcome=_outcome(is_unknown)) from problem
+        if any(words in str(problem) for words in DENIED):
+            raise HotStoreUnavailable("Redis denies the scripts a command", outcome=_outcome(is_unknown)) from problem
+        if "WRONGTYPE" in str(problem):  # no script of ours makes one: it was somebody's hand, and a rebuild mends it
+            with suppress(HotStoreUnavailable):  # told or not, whoever calls next finds it again
+                await condemn(self, f"{name}: {problem}")
+            raise ShardRecovering(outcome=_outcome(is_unknown)) from problem
         raise Corrupt(f"the script {name} failed: {problem}") from problem
 
     async def _wait_for_link(self, give_up_s: float, sent: int) -> None:
@@ -294,6 +288,13 @@ class Shard:
 def is_unknown_function(problem: ReplyError) -> bool:
     """Whether the server does not know the library: nothing ran, so it may be loaded and the call made again."""
     return "Function not found" in str(problem)
+
+
+def _overloaded(why: str, sent: int) -> Overloaded | HotStoreUnavailable:
+    """`overloaded` promises that nothing happened; after a lost reply nobody can."""
+    return (
+        HotStoreUnavailable(f"{why}, and an answer of Redis was lost", outcome="unknown") if sent else Overloaded(why)
+    )
 
 
 def _outcome(may_have_run: object) -> Outcome:

@@ -18,6 +18,7 @@ from gateway.domain.errors import Corrupt, ShardRecovering
 from gateway.domain.event import OPENED, EntryInvalid
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Deployment, Ledger, ShardRow
+from gateway.hot.damage import make_room
 from gateway.hot.keys import Keys
 from gateway.hot.library import ensure_library
 from gateway.hot.log import ChainBroken, Entry, read_entries
@@ -172,12 +173,14 @@ class Opener:
         self._is_broken = False
         seq, digest = row.checkpoint, row.digest
         try:
+            if await self._shard.ask("TYPE", log_name) != "stream":
+                # The anchor always stays: a log that is gone was deleted, and nothing can be written behind it.
+                raise ChainBroken("the log is gone")
             while page := await read_entries(self._shard, seq, digest, PAGE, generation_log=log_name):
                 tail += page
                 seq, digest = page[-1].seq, page[-1].digest
-            if await self._shard.ask("EXISTS", log_name) != 1:
-                # The anchor always stays: a log that is gone was deleted, and nothing can be written behind it.
-                raise ChainBroken("the log is gone")
+            if not tail and not await self._shard.ask("XRANGE", log_name, f"{seq}-0", f"{seq}-0"):
+                raise ChainBroken("the anchor is gone")
         except ChainBroken as problem:
             tail += problem.entries
             self._is_broken = True
@@ -244,6 +247,8 @@ class Opener:
         """The shard goes on in Redis from where the row stands, under the row's epoch."""
         shard = self._shard
         keys = Keys(shard.prefix, shard.number, generation)
+        if meta is None:
+            await make_room(shard)
         reply = await shard.ask_script(
             "open",
             (keys.meta, keys.log),

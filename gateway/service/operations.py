@@ -11,7 +11,7 @@ from gateway.domain.policy import PolicyBook
 from gateway.domain.repair import Adopt, Plan, Repair
 from gateway.durable.ledger import Ledger, LedgerUnavailable
 from gateway.flush.watermark import Watermark
-from gateway.hot.judgement import Judgement
+from gateway.hot.posture import Posture
 from gateway.hot.shard import Shard
 from gateway.service.conservation import Audit
 from gateway.service.repairing import Repairer
@@ -28,7 +28,7 @@ class OperationsService:
         ledger: Ledger,
         watermark: Watermark,
         book: PolicyBook,
-        judgement: Judgement,
+        posture: Posture,
         advice: list[str],
         problems: Callable[[], list[str]],
         reloaded: Callable[[], None],
@@ -41,7 +41,7 @@ class OperationsService:
         self._ledger = ledger
         self._watermark = watermark
         self._book = book
-        self._judgement = judgement
+        self._posture = posture
         self._advice = advice
         self._problems = problems
         self._reloaded = reloaded
@@ -54,10 +54,13 @@ class OperationsService:
         """Whether a reserve and a confirm would be answered now, check by check."""
         shard = self._shard
         is_connected = await shard.link.wait_connected(0.05)
-        redis: dict[str, object] = {"ok": is_connected, "server": self._judgement.server}
+        found = self._posture.judgement
+        redis: dict[str, object] = {"ok": is_connected and not found.refusals, "server": found.server}
         if not is_connected:
             redis["problem"] = "not connected"
-        warnings = [*self._judgement.warnings, *self._clock_warnings()]
+        elif found.refusals:
+            redis["problem"] = "; ".join(found.refusals)
+        warnings = [*found.warnings, *self._clock_warnings()]
         if warnings:
             redis["warnings"] = warnings
         durable: dict[str, object] = {"ok": True}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from gateway.embedded import PrivateRedis
+from tests.faults.replicated import Replicated
 from tests.faults.site import Site
-from tests.servers import redis_binary
+from tests.servers import redis_binary, redis_ids
 
 SEED_VARIABLE = "FAULT_SEED"
+#: Debian's server where there is one: the same binary is what most sentinels in the world are.
+USUAL = "redis7" if "redis7" in redis_ids() else "valkey"
 SiteOf = Callable[..., Site]
 
 
@@ -32,6 +35,11 @@ def rng(seed: str) -> random.Random:
     return random.Random(f"nemesis-{seed}")
 
 
+def shuffled(rng: random.Random, kinds: Sequence[str]) -> list[str]:
+    """All of them, in an order of this run: what the ones before have left behind is part of what each one meets."""
+    return rng.sample(kinds, len(kinds))
+
+
 @pytest.fixture
 def hot(short_path: Path) -> Iterator[PrivateRedis]:
     """A Redis of this scenario alone whose file has every change before its answer, so that kill -9 loses none."""
@@ -39,6 +47,23 @@ def hot(short_path: Path) -> Iterator[PrivateRedis]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server_id() -> str:
+    """Whose binary the servers and sentinels are."""
+    return USUAL
+
+
+@pytest.fixture
+def pair(short_path: Path, server_id: str) -> Iterator[Replicated]:
+    """Two servers of this scenario alone, running; the sentinels come with `watched`."""
+    replicated = Replicated(short_path, redis_binary(server_id))
+    try:
+        replicated.start_servers()
+        yield replicated
+    finally:
+        replicated.stop()
 
 
 @pytest.fixture

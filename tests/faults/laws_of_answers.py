@@ -26,7 +26,11 @@ STATE_OF_CODE: Final = {
 
 
 def order_is_real(history: History, circumstances: Circumstances) -> Iterator[Violation]:
-    """K10: who began after another had ended has the later position, and nobody reads what is older than was read before."""
+    """K10: who began after another had ended has the later position, and nobody reads what is older than was read before.
+
+    A hold that is told as lost has no place in the order: a primary that was cut off gave it a number of its own.
+    """
+    lost = {call.subject for call in history.calls if call.told.get("code") == "reservation_lost"}
     made: list[tuple[Call, tuple[int, int]]] = []
     seen: dict[str, list[tuple[Call, tuple[int, int]]]] = defaultdict(list)
     for call in history.calls:
@@ -34,7 +38,7 @@ def order_is_real(history: History, circumstances: Circumstances) -> Iterator[Vi
         if position is None or call.answer is None:
             continue
         is_new = call.operation in {"reserve", "adjust", "put"} and call.told.get("applied", True)
-        if is_new and call.attempt == 1 and not call.answer.is_replayed:
+        if is_new and call.attempt == 1 and not call.answer.is_replayed and call.told.get("id") not in lost:
             made.append((call, position))
         if call.told.get("durable") is True or not circumstances.is_hot_lost:
             seen[str(call.told.get("id", call.subject))].append((call, position))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,9 @@ from gateway.embedded.child import end_child, start_child
 from tests.faults.way import Way, way_to
 
 SERVICE: Final = "shop"
+LOOPBACK: Final = "127.0.0.1"
 SENTINELS: Final = 3
+MAJORITY: Final = SENTINELS // 2 + 1
 SENTINEL_PASSWORD: Final = "of-the-sentinels"
 DOWN_AFTER_SECONDS: Final = 1.0
 #: A replica that follows by a way of ours is left alone for as long: then the sentinels would tell it to go straight.
@@ -31,29 +34,42 @@ META: Final = "{rg0}:meta"
 class Replicated:
     """Both servers and the sentinels. `primary` is the one that the test takes for it; what the sentinels say is `named`."""
 
-    def __init__(self, folder: Path, binary: Path) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self, folder: Path, binary: Path, *, hosts: tuple[str, str] = (LOOPBACK, LOOPBACK), far: Path | None = None
+    ) -> None:
+        """Nothing runs yet. `hosts` are the addresses of the two, the sentinels are where the second is; `far` starts the first.
+
+        Only on one host does the replica follow by a way of its own.
+        """
         self._folder = folder
         self._binary = binary
+        self._host = hosts[1]
         self.ports: dict[PrivateRedis, int] = {}
-        for name in ("a", "b"):
+        self.hosts: dict[PrivateRedis, str] = {}
+        for name, host, command in zip(("a", "b"), hosts, (far or binary, binary), strict=True):
             port = free_port()
             settings = {"port": str(port), "appendfsync": "always", "repl-diskless-sync-delay": "0"}
-            self.ports[PrivateRedis(folder / name, binary, settings)] = port
+            if host != LOOPBACK:
+                settings |= {"bind": f"{LOOPBACK} {host}", "protected-mode": "no"}
+            server = PrivateRedis(folder / name, command, settings)
+            self.ports[server], self.hosts[server] = port, host
         self.primary, self.replica = self.ports
         self.sentinel_ports = [free_port() for _ in range(SENTINELS)]
         self._sentinels: list[Popen[bytes]] = []
         self._ways: dict[PrivateRedis, Way] = {}
+        self._options = {
+            "down-after-milliseconds": f"{DOWN_AFTER_SECONDS * 1000:.0f}",
+            "failover-timeout": f"{FAILOVER_SECONDS_MAX * 1000:.0f}",
+        }
 
     @property
     def url(self) -> str:
         """What a gateway is given."""
         return self.url_by(self.sentinel_ports)
 
-    @staticmethod
-    def url_by(ports: list[int]) -> str:
+    def url_by(self, ports: list[int]) -> str:
         """The same by other ways to the sentinels."""
-        places = ",".join(f"127.0.0.1:{port}" for port in ports)
+        places = ",".join(f"{self._host}:{port}" for port in ports)
         return f"redis+sentinel://{places}/{SERVICE}?sentinel_password={SENTINEL_PASSWORD}"
 
     @property
@@ -76,12 +92,19 @@ class Replicated:
             server.stop()
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Inside, the replica follows by a way of its own, and the sentinels know all there is."""
+    async def followed(self) -> AsyncIterator[None]:
+        """Inside, the replica follows by a way of its own, and nobody watches."""
         async with AsyncExitStack() as stack:
             for server, port in self.ports.items():
-                self._ways[server] = await stack.enter_async_context(way_to(port))
+                if self.hosts[server] == LOOPBACK:
+                    self._ways[server] = await stack.enter_async_context(way_to(port))
             await self.follow()
+            yield
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """As `followed`, and the sentinels know all there is."""
+        async with self.followed():
             for number, port in enumerate(self.sentinel_ports):
                 self._sentinels.append(self._start_sentinel(number, port))
             await until(self._is_known, 30)
@@ -89,10 +112,33 @@ class Replicated:
 
     async def follow(self) -> None:
         """The replica follows the primary, by the way that can be held, and has all of it."""
-        self.way.let_go()
+        host, port = self.hosts[self.primary], self.ports[self.primary]
+        if self._ways:
+            self.way.let_go()
+            port = self.way.port
         with client_of(self.replica) as client:
-            client.replicaof("127.0.0.1", self.way.port)
+            client.replicaof(host, port)
             await until(lambda: is_synced(client), 30)
+
+    async def lag(self, rng: random.Random) -> None:
+        """The replica has missed what happened in a random time, which may be nothing."""
+        if rng.random() < 0.8:
+            self.way.hold()
+            await asyncio.sleep(rng.uniform(0.01, 0.4))
+        print(f"the replica is {seq_of(self.primary) - seq_of(self.replica)} events behind")
+
+    def promote(self) -> None:
+        """By hand: the replica is a primary, with what it has. Nobody else has been told, and the old one is one still."""
+        with client_of(self.replica) as client:
+            client.replicaof("NO", "ONE")
+
+    def tell_sentinels(self) -> None:
+        """By hand: each sentinel forgets what it knew, and watches the server that is the primary for the test."""
+        for port in self.sentinel_ports:
+            self._ask(port, "REMOVE", SERVICE)
+            self._ask(port, "MONITOR", SERVICE, self.hosts[self.primary], str(self.ports[self.primary]), str(MAJORITY))
+            for option, value in self._options.items():
+                self._ask(port, "SET", SERVICE, option, value)
 
     def turn(self) -> None:
         """Who was the replica is the primary from now on, for the test."""
@@ -135,7 +181,7 @@ class Replicated:
 
     def _ask(self, port: int, *words: str) -> Any:
         with redis.Redis(
-            port=port, password=SENTINEL_PASSWORD, decode_responses=True, socket_timeout=5, protocol=2
+            host=self._host, port=port, password=SENTINEL_PASSWORD, decode_responses=True, socket_timeout=5, protocol=2
         ) as client:
             client.response_callbacks.clear()
             return client.execute_command("SENTINEL", *words)
@@ -145,15 +191,14 @@ class Replicated:
         folder.mkdir()
         lines = [
             f"port {port}",
-            "bind 127.0.0.1",
+            f"bind {self._host}",
             "daemonize no",
             'logfile ""',
             f"dir {folder}",
             f"requirepass {SENTINEL_PASSWORD}",
             f"sentinel sentinel-pass {SENTINEL_PASSWORD}",
-            f"sentinel monitor {SERVICE} 127.0.0.1 {self.ports[self.primary]} {SENTINELS // 2 + 1}",
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_SECONDS * 1000:.0f}",
-            f"sentinel failover-timeout {SERVICE} {FAILOVER_SECONDS_MAX * 1000:.0f}",
+            f"sentinel monitor {SERVICE} {self.hosts[self.primary]} {self.ports[self.primary]} {MAJORITY}",
+            *(f"sentinel {option} {SERVICE} {value}" for option, value in self._options.items()),
         ]
         configuration = folder / "sentinel.conf"
         configuration.write_text("\n".join(lines) + "\n")

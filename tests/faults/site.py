@@ -20,6 +20,7 @@ from tests.acceptance.gateways import Gateway
 from tests.faults.checker import check
 from tests.faults.history import Circumstances, History
 from tests.faults.reading import epoch_and_digests, lag_of, read_stores
+from tests.faults.request import Client
 from tests.faults.stores import Stores
 from tests.faults.traffic import TIERS, Traffic
 
@@ -122,6 +123,25 @@ class Site:
             while (told := await _ready(session, address)) != 200:
                 assert time.monotonic() < end_s, f"{address} is not ready: {told}\n{gateway.log[-3000:]}"
                 await asyncio.sleep(0.05)
+
+    async def reopened(self, epoch: int) -> None:
+        """The shard has been opened under a later epoch than this one, and every gateway is ready."""
+        end_s = time.monotonic() + READY_SECONDS_MAX
+        while (await self.committed())[0] <= epoch:
+            assert time.monotonic() < end_s, f"nobody opens the shard again after epoch {epoch}"
+            await asyncio.sleep(0.05)
+        await self.ready()
+
+    async def readiness(self, at: int) -> int | str:
+        """200, or what one gateway says instead."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            return await _ready(session, self.addresses[at])
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator[Client]:
+        """Somebody beside the traffic, who does what the test says; it is written down like the rest."""
+        async with aiohttp.ClientSession() as session:
+            yield Client(name, session, SHOP, self.history)
 
     async def committed(self) -> tuple[int, set[str]]:
         """The epoch, and the digests of all entries in the durable store."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
@@ -17,32 +15,13 @@ from tests.faults.redis_process import kill
 from tests.faults.replicated import DOWN_AFTER_SECONDS, Replicated, digests_after, freeze, seq_of, thaw
 from tests.faults.site import Site
 from tests.faults.way import way_to
-from tests.servers import redis_binary, redis_ids
+from tests.servers import redis_ids
 
 pytestmark = pytest.mark.faults
 
 SALE_SECONDS_MAX = DOWN_AFTER_SECONDS + 5
 #: A failover by hand has nothing to wait for. The old primary goes on for longer: nobody tells it for 8 s that it is a replica.
 FAILOVER_SECONDS_MAX = 6.0
-#: Debian's server where there is one: the same binary is what most sentinels in the world are.
-USUAL = "redis7" if "redis7" in redis_ids() else "valkey"
-
-
-@pytest.fixture
-def server_id() -> str:
-    """Whose binary the servers and sentinels are."""
-    return USUAL
-
-
-@pytest.fixture
-def pair(short_path: Path, server_id: str) -> Iterator[Replicated]:
-    """Two servers of this scenario alone, running; the sentinels come with `watched`."""
-    replicated = Replicated(short_path, redis_binary(server_id))
-    try:
-        replicated.start_servers()
-        yield replicated
-    finally:
-        replicated.stop()
 
 
 @pytest.fixture
@@ -61,14 +40,6 @@ def first_sale_s(site: Site, since_s: float) -> float:
     return min(sold, default=float("inf"))
 
 
-async def lag(pair: Replicated, rng: random.Random) -> None:
-    """The replica has missed what happened in a random time, which may be nothing."""
-    if rng.random() < 0.8:
-        pair.way.hold()
-        await asyncio.sleep(rng.uniform(0.01, 0.4))
-    print(f"the replica is {seq_of(pair.primary) - seq_of(pair.replica)} events behind")
-
-
 @pytest.mark.parametrize("server_id", [one for one in redis_ids() if one != "given"])
 @pytest.mark.parametrize("gateways", [1, 2])
 async def test_primary_killed_its_lagging_replica_takes_over(
@@ -83,7 +54,7 @@ async def test_primary_killed_its_lagging_replica_takes_over(
 
         async def broken(_: int) -> None:
             nonlocal killed_s
-            await lag(pair, rng)
+            await pair.lag(rng)
             killed_s = time.monotonic()
             kill(pair.primary)
             await pair.promoted()
@@ -155,7 +126,7 @@ async def test_failover_by_hand_there_and_back_keeps_the_laws(
         site.is_hot_lost = True
 
         async def broken(_: int) -> None:
-            await lag(pair, rng)
+            await pair.lag(rng)
             (epoch, _), ordered_s = await site.committed(), time.monotonic()
             await pair.order_failover()
             await pair.promoted()

@@ -11,7 +11,7 @@ HELD_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Way:
-    """A port of 127.0.0.1 that leads to another one.
+    """A port that leads to another one, of 127.0.0.1.
 
     While `is_held`, what the server says waits; when its connection ends it never arrives, as what was in the buffers of a host
     that died. While `is_closed`, whoever comes is hung up on.
@@ -106,10 +106,10 @@ class Way:
 
 
 @asynccontextmanager
-async def way_to(port: int) -> AsyncIterator[Way]:
-    """A way that passes."""
+async def way_to(port: int, *, host: str = "127.0.0.1") -> AsyncIterator[Way]:
+    """A way that passes, from an address of this machine."""
     way = Way(port)
-    server = await asyncio.start_server(way.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(way.serve, host, 0)
     way.port = int(server.sockets[0].getsockname()[1])
     try:
         yield way

@@ -7,6 +7,7 @@ import pytest
 from gateway.embedded import PrivateRedis
 from gateway.hot.fake import FakeLink
 from gateway.hot.judgement import judge
+from gateway.hot.link import ReplyError
 from tests.hot.links import linked
 from tests.hot.stub import bulk, handler_server
 
@@ -85,6 +86,21 @@ async def test_judge_our_own_server(own_redis: PrivateRedis) -> None:
 
     assert found.refusals == []
     assert found.server.startswith("valkey ")
+
+
+async def test_judge_a_server_that_is_busy_is_no_verdict() -> None:
+    """An error is not taken for the server without INFO: a gateway that looked at that moment would think that all is simulated."""
+
+    async def serve(reader, writer) -> None:  # type: ignore[no-untyped-def]
+        while b"replication" not in await reader.read(1 << 16):
+            pass
+        writer.write(bulk("role:master\r\nmaster_replid:x\r\n"))
+        while await reader.read(1 << 16):
+            writer.write(b"-BUSY somebody's script runs\r\n")
+
+    async with handler_server(serve) as port, linked(f"redis://127.0.0.1:{port}") as link:
+        with pytest.raises(ReplyError, match="BUSY"):
+            await judge(link)
 
 
 async def test_judge_fakeredis_is_told_loudly() -> None:

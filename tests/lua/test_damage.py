@@ -90,14 +90,17 @@ async def test_index_damage_after_the_log_entry_poisons(warehouse: Warehouse) ->
 
 
 async def test_script_error_before_the_first_write_is_told_and_changes_nothing(warehouse: Warehouse) -> None:
-    """A sku of a wrong type: the script fails while it reads; Python raises Corrupt, and nothing is written."""
+    """A sku of a wrong type: the script fails while it reads; the shard is poisoned, and nothing else is written."""
     await plant(warehouse, warehouse.keys.sku("main", "A"))
     before = await warehouse.snapshot()
 
-    with pytest.raises(Corrupt, match="reserve"):
+    with pytest.raises(ShardRecovering) as told:
         await warehouse.run(warehouse.reserve(wish("A", 1)))
 
-    assert await warehouse.snapshot() == before
+    after = await warehouse.snapshot()
+    assert told.value.outcome == "not_applied"
+    assert "WRONGTYPE" in after[warehouse.keys.meta].pop("poison")
+    assert after == before
 
 
 async def test_garbage_in_a_reservation_is_an_error_and_changes_nothing(warehouse: Warehouse) -> None:

@@ -106,6 +106,10 @@ class Gateway(Engine):
         """One turn of the keeper: a closed shard is opened again."""
         return await self._keeper.step()
 
+    async def look(self) -> int:
+        """One turn of the posture: what the Redis is like now."""
+        return await self._posture.step()
+
     async def reopen(self) -> None:
         """As a process that starts: opened by the row, flusher and watermark follow."""
         await self._keeper.open()
