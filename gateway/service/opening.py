@@ -55,6 +55,7 @@ class Opener:
         self._policy = policy
         self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
         self._is_broken = False  # whether the log last read ended in what does not belong to it
+        self._forget_cursor: str | None = None  # where `forget` goes on; None = it has looked at everything
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
     async def open(self) -> ShardRow:
@@ -75,6 +76,7 @@ class Opener:
             self._refuse_foreign(row, meta)
             if meta is not None and await self._is_same(row, meta, lineage):
                 log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
+                self._forget_cursor = "0"
                 return self._opened(row, lineage)
             newer = await ledger.read_shard(shard.number)
             if (newer.epoch, newer.state, newer.checkpoint) == (row.epoch, row.state, row.checkpoint):
@@ -93,6 +95,7 @@ class Opener:
             row = await self._adopt(raised, meta, tail, lineage)
         else:
             row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
+        self._forget_cursor = "0"
         return self._opened(row, lineage)
 
     async def attach(self) -> ShardRow:
@@ -227,11 +230,7 @@ class Opener:
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
-        row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
-        old = meta.generation if meta is not None else raised.generation
-        if old != generation:
-            self._forget_task = asyncio.create_task(self._forget(old))
-        return row
+        return await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
 
     async def _install(
         self, epoch: int, meta: Meta | None, seq: int, digest: str, generation: int, lineage: str, ask_ms: int, how: str
@@ -274,16 +273,23 @@ class Opener:
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
 
-    async def _forget(self, generation: int) -> None:
-        """The keys of a generation that is over are dropped, a page at a time."""
-        base = Keys(self._shard.prefix, self._shard.number, generation).base
-        cursor = "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{base}*", PAGE)
-            if names:
-                await self._shard.ask("UNLINK", *names)
-            if cursor == "0":
-                return
+    async def forget(self) -> int:
+        """One page of keys was looked at, and those of generations before the shard's are dropped. Returns 0 when none is left.
+
+        A job's step. It begins anew with every `open`, so that it finds what a rebuild left whose process died or was overtaken, at
+        whatever point; a later generation may be one that another gateway is building.
+        """
+        shard, seen = self._shard, self._forget_cursor
+        if seen is None or not shard.is_open:
+            return 0
+        root = shard.keys.meta.removesuffix("meta")
+        cursor, names = await shard.scan(seen, f"{root}[0-9]*", PAGE)
+        old = [name for name in names if int(name.removeprefix(root).partition(":")[0]) < shard.keys.generation]
+        if old:
+            await shard.ask("UNLINK", *old)
+        if self._forget_cursor == seen:  # else the shard was opened again meanwhile
+            self._forget_cursor = None if cursor == "0" else cursor
+        return 1
 
 
 def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:
