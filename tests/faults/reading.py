@@ -36,6 +36,16 @@ async def lag_of(redis_url: str, postgres_url: str) -> tuple[int, float]:
     return int(meta["seq"]) - int(checkpoint), due[0][1] / 1000 - time.time() if due else 86_400.0
 
 
+async def checkpoint_and_epoch(postgres_url: str) -> tuple[int, int]:
+    """How far the shard's row is, and under which epoch."""
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        row = await connection.fetchrow("SELECT checkpoint, epoch FROM shards WHERE shard = 0")
+    finally:
+        await connection.close()
+    return int(row["checkpoint"]), int(row["epoch"])
+
+
 async def epoch_and_digests(postgres_url: str) -> tuple[int, set[str]]:
     """The shard's epoch, and the digest of every entry that is committed, at this moment."""
     connection = await asyncpg.connect(postgres_url)

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -16,10 +16,10 @@ import aiohttp
 
 from gateway.embedded import PrivateRedis
 from gateway.embedded.address import free_port
-from tests.acceptance.gateways import Gateway
+from tests.acceptance.gateways import COMMAND, Gateway
 from tests.faults.checker import check
 from tests.faults.history import Circumstances, History
-from tests.faults.reading import epoch_and_digests, lag_of, read_stores
+from tests.faults.reading import checkpoint_and_epoch, epoch_and_digests, lag_of, read_stores
 from tests.faults.stores import Stores
 from tests.faults.traffic import TIERS, Traffic
 
@@ -48,8 +48,12 @@ class Site:
         gateways: int = 1,
         redis_way: str | None = None,
         postgres_way: str | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
-        """Nothing runs yet but the stores. The `ways` are what the gateways are given instead, proxies before the stores."""
+        """Nothing runs yet but the stores. The `ways` are what the gateways are given instead, proxies before the stores.
+
+        `command` is what `serve` is said to.
+        """
         self.redis = redis
         self.postgres_url = postgres_url
         self.history = History()
@@ -69,7 +73,8 @@ class Site:
         ports = [free_port() for _ in range(gateways)]
         self.addresses = [f"http://127.0.0.1:{port}" for port in ports]
         self.gateways = [
-            Gateway(folder / f"gateway-{at}", settings | {"GATEWAY_PORT": str(port)}) for at, port in enumerate(ports)
+            Gateway(folder / f"gateway-{at}", settings | {"GATEWAY_PORT": str(port)}, command)
+            for at, port in enumerate(ports)
         ]
         self.traffic = Traffic(seed, lambda: self.addresses, SHOP, self.history)
 
@@ -122,6 +127,10 @@ class Site:
             while (told := await _ready(session, address)) != 200:
                 assert time.monotonic() < end_s, f"{address} is not ready: {told}\n{gateway.log[-3000:]}"
                 await asyncio.sleep(0.05)
+
+    async def progress(self) -> tuple[int, int]:
+        """The checkpoint and the epoch, as they are committed at this moment."""
+        return await checkpoint_and_epoch(self.postgres_url)
 
     async def committed(self) -> tuple[int, set[str]]:
         """The epoch, and the digests of all entries in the durable store."""
