@@ -16,10 +16,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults check format bench clean
+.PHONY: help setup run test test-faults test-faults-root check format bench clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make .venv with the command `gateway`; quick when nothing changed
 	@:
@@ -53,6 +53,9 @@ test: setup ## all tests, on real servers that they start themselves
 
 test-faults: setup ## scenarios in which a process is killed, frozen, cut or wiped while traffic flows
 	@$(BIN)/python -m pytest tests/faults -m faults -s $(ARGS)
+
+test-faults-root: setup ## scenarios that mount and unplug: they need root, and a C compiler
+	@$(BIN)/python -m pytest tests/faults -m faults_root -s $(ARGS)
 
 check: setup ## format, lint and types
 	@$(BIN)/ruff format --check .

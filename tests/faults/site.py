@@ -58,6 +58,7 @@ class Site:
         self.postgres_url = postgres_url
         self.history = History()
         self.is_hot_lost = False
+        self.clock_off_ms = 0
         self._folder = folder
         self._troubled_ms: list[tuple[int, int]] = []
         self._healed_s: float | None = None
@@ -147,7 +148,9 @@ class Site:
         await self._calm()
         await self.traffic.audit()
         stores = await read_stores(self.redis.url, self.postgres_url)
-        circumstances = Circumstances(SHOP, self.is_hot_lost, tuple(self._troubled_ms), self._healed_s)
+        circumstances = Circumstances(
+            SHOP, self.is_hot_lost, tuple(self._troubled_ms), self._healed_s, clock_off_ms=self.clock_off_ms
+        )
         found = [str(violation) for violation in check(self.history, stores, circumstances)]
         found += [f"conservation: {one}" for address in self.addresses for one in await _conservation(address)]
         if found:

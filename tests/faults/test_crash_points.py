@@ -137,9 +137,7 @@ async def test_gateway_killed_while_it_drains_loses_nothing(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    ("point", "gateways"), [(point, 3 if point in {"gate", "commit"} else 2) for point in AT_WORK]
-)
+@pytest.mark.parametrize(("point", "gateways"), [(point, 3 if point in {"gate", "commit"} else 2) for point in AT_WORK])
 async def test_gateway_frozen_at_a_point_of_its_work_is_overtaken(
     site_of: SiteOf, hot: PrivateRedis, rng: random.Random, point: str, gateways: int
 ) -> None:
@@ -196,9 +194,7 @@ async def test_gateway_frozen_at_a_point_of_an_opening_is_overtaken(
     await nothing_remains(hot.url)
 
 
-async def test_crash_points_are_all_there_and_passed(
-    site_of: SiteOf, hot: PrivateRedis, rng: random.Random
-) -> None:
+async def test_crash_points_are_all_there_and_passed(site_of: SiteOf, hot: PrivateRedis, rng: random.Random) -> None:
     """A gateway under traffic, whose shard is opened again, comes by each of them: none is the name of what is gone."""
     site = site_of(command=COMMAND)
     gateway = site.gateways[0]
