@@ -147,17 +147,29 @@ class Site:
         """Everything is at rest, and the laws held: by the checker, and by what the gateways themselves say."""
         await self._calm()
         await self.traffic.audit()
-        stores = await read_stores(self.redis.url, self.postgres_url)
-        circumstances = Circumstances(
-            SHOP, self.is_hot_lost, tuple(self._troubled_ms), self._healed_s, clock_off_ms=self.clock_off_ms
-        )
-        found = [str(violation) for violation in check(self.history, stores, circumstances)]
+        stores = await self.stores()
+        found = self.violations(stores)
         found += [f"conservation: {one}" for address in self.addresses for one in await _conservation(address)]
         if found:
             self._keep()
         told = "\n".join(found[:40])
         assert not found, f"{len(found)} violations\n{told}"
         self._prove_busy(stores)
+
+    async def stores(self) -> Stores:
+        """What stands in both stores; at rest they tell the same."""
+        return await read_stores(self.redis.url, self.postgres_url)
+
+    async def lag(self) -> tuple[int, float]:
+        """Events that are not committed, and seconds until the next hold falls due."""
+        return await lag_of(self.redis.url, self.postgres_url)
+
+    def violations(self, stores: Stores) -> list[str]:
+        """What the checker finds."""
+        circumstances = Circumstances(
+            SHOP, self.is_hot_lost, tuple(self._troubled_ms), self._healed_s, clock_off_ms=self.clock_off_ms
+        )
+        return [str(violation) for violation in check(self.history, stores, circumstances)]
 
     def _prove_busy(self, stores: Stores) -> None:
         """A run in which hardly anything happened proves nothing."""
@@ -175,7 +187,7 @@ class Site:
         """All is committed and nothing falls due soon, or it has not come to that in time: then the laws say what is wrong."""
         end_s = time.monotonic() + CALM_SECONDS_MAX
         while time.monotonic() < end_s:
-            lag, due_s = await lag_of(self.redis.url, self.postgres_url)
+            lag, due_s = await self.lag()
             if lag == 0 and due_s > CALM_AHEAD_SECONDS:
                 return
             await asyncio.sleep(0.2)
