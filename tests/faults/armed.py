@@ -4,6 +4,7 @@
 
 The product knows nothing of this. The methods at which the points lie are wrapped here, in the process of a test alone, before the
 gateway starts. `tell` does no harm: it writes that the point was passed, with `all:1:tell` each point when it is passed first.
+On SIGUSR2 it writes how many tasks its loop has, armed or not.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ def main() -> None:
         setattr(importlib.import_module(module), constant, value)
     for one in POINTS if name == ALL else [name] * bool(name):
         arm(one, int(nth), how)
+    _tell_tasks_when_asked()
     from gateway.cli import main as gateway
 
     gateway()
@@ -135,6 +137,18 @@ class _Countdown:
         if self._count == self._nth:
             os.write(2, passed(self._name, self._nth).encode())
             self._act()
+
+
+def _tell_tasks_when_asked() -> None:
+    app = importlib.import_module("gateway.app")
+    new_event_loop = app.new_event_loop
+
+    def listening_loop() -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = new_event_loop()
+        loop.add_signal_handler(signal.SIGUSR2, lambda: os.write(2, b"tasks %d\n" % len(asyncio.all_tasks(loop))))
+        return loop
+
+    app.new_event_loop = listening_loop  # type: ignore[attr-defined]
 
 
 def _kill() -> None:

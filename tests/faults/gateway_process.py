@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import psutil
@@ -15,6 +16,7 @@ from tests.faults.history import CHANGES
 from tests.faults.site import Site
 
 PASSED_SECONDS_MAX: Final = 30.0
+TOLD_SECONDS_MAX: Final = 30.0
 
 
 def arm(gateway: Gateway, name: str, nth: int, how: str) -> None:
@@ -55,6 +57,31 @@ async def restart(gateway: Gateway) -> float:
     began_s = time.monotonic()
     await asyncio.to_thread(gateway.start)
     return time.monotonic() - began_s
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a process has of the machine: memory in MB, open files, tasks of its loop."""
+
+    memory_mb: float
+    files: int
+    tasks: int
+
+    def __str__(self) -> str:
+        return f"{self.memory_mb:.0f} MB, {self.files} files, {self.tasks} tasks"
+
+
+async def footprint(gateway: Gateway) -> Footprint:
+    """Of a gateway that was started by `armed.py`, at this moment."""
+    told = gateway.log.count("\ntasks ")
+    gateway.signal(signal.SIGUSR2)
+    end_s = time.monotonic() + TOLD_SECONDS_MAX
+    while gateway.log.count("\ntasks ") == told:
+        assert time.monotonic() < end_s, "the loop of the gateway does not turn"
+        await asyncio.sleep(0.02)
+    tasks = int(gateway.log.rsplit("\ntasks ", 1)[1].split("\n")[0])
+    process = psutil.Process(gateway.pid)
+    return Footprint(process.memory_info().rss / 2**20, process.num_fds(), tasks)
 
 
 def first_change_s(site: Site, since_s: float) -> float:
