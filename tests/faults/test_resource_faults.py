@@ -256,4 +256,7 @@ async def test_postgres_on_a_full_disk_loses_nothing_that_was_answered(
 
         await site.ordeal(rng, broken, range(2), (0.5, 1.5))
 
+        told = site.gateways[0].log.count("No space left on device")
+        print(f"the flusher was told {told} times that there is no space")
+        assert told > 0, "the disk was never too full: this run proves nothing"
         await site.verdict()
