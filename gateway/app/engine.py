@@ -253,7 +253,7 @@ class Engine:
             self._flush_job = job("flusher", self._flusher.step, poll_s, 1.0)
             sweeper = Sweeper(self._books, settings.expiry.batch_max)
             self._jobs = [self._flush_job, job("sweeper", sweeper.step, settings.expiry.sweep_ms / 1000, 0.5)]
-            self._jobs.append(job("forgetter", self._opener.forget, 1.0, 1.0))
+            self._jobs.append(job("forgetter", self._opener.forgetting.step, 1.0, 1.0))
         if self._watch_link is not None:
             watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
             self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))

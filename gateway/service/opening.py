@@ -24,6 +24,7 @@ from gateway.flush.batches import build_batch
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
+from gateway.service.forgetting import Forgetting
 from gateway.service.rebuilding import rebuild
 
 log = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ class Opener:
         self._policy = policy
         self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
         self._is_broken = False  # whether the log last read ended in what does not belong to it
-        self._forget_cursor: str | None = None  # where `forget` goes on; None = it has looked at everything
+        self.forgetting = Forgetting(shard)
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
     async def open(self) -> ShardRow:
@@ -76,7 +77,7 @@ class Opener:
             self._refuse_foreign(row, meta)
             if meta is not None and await self._is_same(row, meta, lineage):
                 log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
-                self._forget_cursor = "0"
+                self.forgetting.begin()
                 return self._opened(row, lineage)
             newer = await ledger.read_shard(shard.number)
             if (newer.epoch, newer.state, newer.checkpoint) == (row.epoch, row.state, row.checkpoint):
@@ -95,7 +96,7 @@ class Opener:
             row = await self._adopt(raised, meta, tail, lineage)
         else:
             row = await self._rebuild(await ledger.read_shard(shard.number), meta, tail, lineage)
-        self._forget_cursor = "0"
+        self.forgetting.begin()
         return self._opened(row, lineage)
 
     async def attach(self) -> ShardRow:
@@ -272,24 +273,6 @@ class Opener:
         if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
-
-    async def forget(self) -> int:
-        """One page of keys was looked at, and those of generations before the shard's are dropped. Returns 0 when none is left.
-
-        A job's step. It begins anew with every `open`, so that it finds what a rebuild left whose process died or was overtaken, at
-        whatever point; a later generation may be one that another gateway is building.
-        """
-        shard, seen = self._shard, self._forget_cursor
-        if seen is None or not shard.is_open:
-            return 0
-        root = shard.keys.meta.removesuffix("meta")
-        cursor, names = await shard.scan(seen, f"{root}[0-9]*", PAGE)
-        old = [name for name in names if int(name.removeprefix(root).partition(":")[0]) < shard.keys.generation]
-        if old:
-            await shard.ask("UNLINK", *old)
-        if self._forget_cursor == seen:  # else the shard was opened again meanwhile
-            self._forget_cursor = None if cursor == "0" else cursor
-        return 1
 
 
 def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:

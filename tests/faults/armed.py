@@ -31,6 +31,7 @@ ALL: Final = "all"
 SMALL: Final = {
     "gateway.service.opening:OWNER_LEASE_MS": 3_000,
     "gateway.service.opening:PAGE": 10,
+    "gateway.service.forgetting:PAGE": 10,
     "gateway.flush.flusher:SETTLE_NAMES_MAX": 2,
 }
 

@@ -133,7 +133,7 @@ async def test_recovering_from_a_call_that_wrote_its_entry_only_applies_it(idle:
 
 async def forgotten(gateway: Gateway) -> None:
     """The turns of the job that drops what is over."""
-    while await gateway.opener.forget():
+    while await gateway.opener.forgetting.step():
         pass
 
 
