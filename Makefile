@@ -54,7 +54,7 @@ test: setup ## all tests, on real servers that they start themselves
 test-faults: setup ## scenarios in which a process is killed, frozen, cut or wiped while traffic flows
 	@$(BIN)/python -m pytest tests/faults -m faults -s $(ARGS)
 
-test-faults-root: setup ## as root: Redis with a full disk, and a network that splits
+test-faults-root: setup ## as root: full disks, a network that splits, clocks that are set (needs a C compiler)
 	@$(BIN)/python -m pytest tests/faults -m faults_root -s $(ARGS)
 
 check: setup ## format, lint and types

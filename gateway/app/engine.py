@@ -125,15 +125,10 @@ class Engine:
         self._urging = Urging(self._shard)
         self._follower = Follower(self._shard, self._watermark)
         self._ticker = Ticker(self._shard)
-        self._leaser = Leaser(self._shard, self._ledger, settings.durable.lease_seconds * 1000)
+        lease_ms, most = settings.durable.lease_seconds * 1000, settings.recovery.rebuilds_max
+        self._leaser = Leaser(self._shard, self._ledger, lease_ms)
         self._opener = Opener(
-            self._shard,
-            self._ledger,
-            deployment,
-            self.policy,
-            self._ticker.expected_ms,
-            settings.durable.lease_seconds * 1000,
-            rebuilds_max=settings.recovery.rebuilds_max,
+            self._shard, self._ledger, deployment, self.policy, self._ticker.expected_ms, lease_ms, rebuilds_max=most
         )
         self._new_repairer = partial(self._make_repairer, limits, scripts, deployment)
         self._books = Books(
@@ -222,9 +217,8 @@ class Engine:
         """A repairer of the shard, which works on it as another process would."""
         shard = Shard(self._link, scripts, limits, prefix=self._settings.redis.prefix, number=0)
         lease_ms, most = self._settings.durable.lease_seconds * 1000, self._settings.recovery.rebuilds_max
-        return Repairer(
-            shard, self._ledger, deployment, self.policy, self._ticker.expected_ms, lease_ms, rebuilds_max=most
-        )
+        expected_ms = self._ticker.expected_ms
+        return Repairer(shard, self._ledger, deployment, self.policy, expected_ms, lease_ms, rebuilds_max=most)
 
     def _problems(self) -> list[str]:
         """What is wrong with the background jobs, a sentence each."""
@@ -256,6 +250,7 @@ class Engine:
             self._flush_job = job("flusher", self._flusher.step, poll_s, 1.0)
             sweeper = Sweeper(self._books, settings.expiry.batch_max)
             self._jobs = [self._flush_job, job("sweeper", sweeper.step, settings.expiry.sweep_ms / 1000, 0.5)]
+            self._jobs.append(job("forgetter", self._opener.forgetting.step, 1.0, 1.0))
         if self._watch_link is not None:
             watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
             self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))

@@ -1,8 +1,7 @@
 """One shard of the hot store: calls its scripts, tells what their outcome is, and never sends again what does not know itself.
 
-A script call ends in one of these ways: a reply (whose status says what happened), `NotApplied` (certainly nothing
-happened) or
-`Unknown` (it may have happened). The table of signals is in ARCHITECTURE.md.
+A call ends with a reply, whose status says what happened, or with an error, whose outcome says whether it may have. The table of
+signals is in ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -197,7 +196,7 @@ class Shard:
         if status == "LATE":
             raise _overloaded("the request waited too long", sent)
         if status == "LAPSED":
-            raise ShardRecovering("no gateway has reached the durable store for too long", outcome=_outcome(sent))
+            raise ShardRecovering("the durable store was not reached for too long", outcome=_outcome(sent))
         if status == "BACKLOG":
             raise _overloaded("too much is not yet persisted", sent)
         return Answer(status, reply[4:], now_ms, checkpoint)

@@ -24,8 +24,9 @@ from gateway.hot.library import ensure_library
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.meta import Meta, read_meta
 from gateway.hot.shard import Shard
+from gateway.service.forgetting import Forgetting
 from gateway.service.halting import Halting
-from gateway.service.rebuilding import clear, rebuild
+from gateway.service.rebuilding import rebuild
 from gateway.service.tail import commit_tail
 
 log = structlog.get_logger(__name__)
@@ -57,8 +58,8 @@ class Opener:
         self._expected_ms = expected_ms
         self._lease_ms = lease_ms
         self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
-        self._forgetting: asyncio.Task[None] | None = None
         self._is_broken = False  # whether the log last read ended in what does not belong to it
+        self.forgetting = Forgetting(shard)
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
     async def open(self, *, is_start: bool = False) -> ShardRow:
@@ -80,6 +81,7 @@ class Opener:
             self._refuse_foreign(meta)
             if meta is not None and await self._is_same(row, meta, lineage):
                 log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
+                self.forgetting.begin()
                 return self._opened(row, lineage)
             newer = await ledger.read_shard(shard.number)
             if (newer.epoch, newer.state, newer.checkpoint) == (row.epoch, row.state, row.checkpoint):
@@ -105,6 +107,7 @@ class Opener:
             row = await self._adopt(row, meta, tail, lineage)
         else:
             row = await self._rebuild(row, meta, tail, lineage, is_counted=not is_start)
+        self.forgetting.begin()
         return self._opened(row, lineage)
 
     async def attach(self) -> ShardRow:
@@ -229,17 +232,7 @@ class Opener:
         )
         rebuilt_ms = 0 if is_first else self._shard.now_ms()
         end_seq = raised.checkpoint if end_seq is None else end_seq
-        row = await self._publish(raised, generation, rebuilt_ms, tail, end_seq, is_counted=is_counted)
-        old = meta.generation if meta is not None else raised.generation
-        if old != generation:
-            old_keys = Keys(self._shard.prefix, self._shard.number, old)
-            self._forgetting = asyncio.create_task(clear(self._shard, old_keys))
-        return row
-
-    async def forgotten(self) -> None:
-        """The keys of the generation that the last rebuild replaced are gone."""
-        if self._forgetting is not None:
-            await self._forgetting
+        return await self._publish(raised, generation, rebuilt_ms, tail, end_seq, is_counted=is_counted)
 
     async def _install(
         self, row: ShardRow, meta: Meta | None, generation: int, lineage: str, ask_ms: int, how: str

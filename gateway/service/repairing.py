@@ -93,7 +93,6 @@ class Repairer(Opener):
         must_rebuild = "redis_rebuilt" in kinds
         row = await self._reopen(fenced, keeps_redis=fenced.keeps_redis and not must_rebuild, end_seq=end_seq)
         log.warning("shard_repaired", epoch=row.epoch, plan=plan_id, steps=len(again.plan.steps), reason=reason)
-        await self.forgotten()
         return Repair(True, again.plan, row.epoch)
 
     async def _look(self, audit: Audit, adopt: Adopt | None) -> _Look:
@@ -175,7 +174,6 @@ class Repairer(Opener):
             return
         end_seq = (await self._ledger.read_shard(before.shard)).checkpoint
         await self._reopen(fenced, keeps_redis=fenced.keeps_redis, end_seq=end_seq)
-        await self.forgotten()
 
     async def _tell(self, raised: ShardRow, fixes: Fixes, reason: str, actor: str) -> None:
         """The repair is in the durable log, and what it puts right is in the tables, an entry at a time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.faults import laws_of_answers, laws_of_effects, laws_of_log, laws_of_stores
+from tests.faults import laws_of_answers, laws_of_effects, laws_of_log, laws_of_stores, laws_of_time
 from tests.faults.account import Account, Violation
 from tests.faults.history import Circumstances, History
 from tests.faults.stores import Stores
@@ -41,6 +41,7 @@ def check(history: History, stores: Stores, circumstances: Circumstances) -> lis
         *laws_of_log.is_chained(account),
         *laws_of_log.ends_once(account),
         *laws_of_log.keeps_deadlines(account, circumstances),
+        *laws_of_time.lasts_as_promised(history, circumstances),
         *laws_of_answers.order_is_real(history, circumstances),
         *laws_of_effects.keys_have_one_meaning(account, history),
         *laws_of_answers.answers_are_true(account, history, circumstances),

@@ -97,6 +97,8 @@ class Circumstances:
     troubled_ms: tuple[tuple[int, int], ...] = ()
     healed_s: float | None = None
     recovery_seconds_max: float = 15.0
+    #: What the shard's clock may differ from that of the clients, where somebody moves it.
+    clock_off_ms: int = 0
     #: The sweeper looks four times a second, and two shared cores may be busy with something else.
     expiry_late_ms_max: int = 2000
 

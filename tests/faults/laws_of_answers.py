@@ -80,6 +80,7 @@ class _Witness:
     def __init__(self, account: Account, circumstances: Circumstances) -> None:
         self.account = account
         self.circumstances = circumstances
+        self.slack_ms = SLACK_MS + circumstances.clock_off_ms
         self._instants = {
             place: [event.row.at_ms for event, _ in changes] for place, changes in account.of_place.items()
         }
@@ -87,15 +88,15 @@ class _Witness:
     def availables(self, place: Place, start_ms: int, end_ms: int) -> set[int]:
         """Everything that was available of the level at some moment of the interval."""
         changes, instants = self.account.of_place.get(place, []), self._instants.get(place, [])
-        first = max(bisect_left(instants, start_ms - SLACK_MS) - 1, 0)
-        last = bisect_right(instants, end_ms + SLACK_MS)
+        first = max(bisect_left(instants, start_ms - self.slack_ms) - 1, 0)
+        last = bisect_right(instants, end_ms + self.slack_ms)
         return {available(change) for _, change in changes[first:last]}
 
     def was(self, id: str, state: str, end_ms: int) -> bool:
         """Whether the reservation was in the state at the instant or before."""
         return any(
-            (held.state == state and event.row.at_ms <= end_ms + SLACK_MS)
-            or (state == "expired" and held.state == "held" and held.deadline_ms <= end_ms + SLACK_MS)
+            (held.state == state and event.row.at_ms <= end_ms + self.slack_ms)
+            or (state == "expired" and held.state == "held" and held.deadline_ms <= end_ms + self.slack_ms)
             for event, held in self.account.of_reservation.get(id, [])
         )
 
@@ -118,22 +119,22 @@ def _reservation(witness: _Witness, call: Call) -> Iterator[str]:
     ):
         if answered != stored:
             yield f"{name} is {answered}, in the log {stored}"
-    yield from _state(call, held)
+    yield from _state(call, held, witness.slack_ms)
 
 
 def _lines(told: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     return sorted((line["sku"], line["location"], line["quantity"]) for line in told["lines"])
 
 
-def _state(call: Call, held: Held) -> Iterator[str]:
+def _state(call: Call, held: Held, slack_ms: int) -> Iterator[str]:
     state = call.told["state"]
     if state == "held" == held.state:
         if instant_ms(call.told["expires_at"]) != held.deadline_ms:
             yield f"expires at {call.told['expires_at']}, in the log at {held.deadline_ms}"
-        elif held.deadline_ms < call.start_ms - SLACK_MS:
+        elif held.deadline_ms < call.start_ms - slack_ms:
             yield f"reads held {call.start_ms - held.deadline_ms} ms after its deadline"
     elif state == "expired" and held.state == "held":
-        if held.deadline_ms > call.end_ms + SLACK_MS:
+        if held.deadline_ms > call.end_ms + slack_ms:
             yield f"reads expired {held.deadline_ms - call.end_ms} ms before its deadline"
     elif state != held.state:
         yield f"reads {state}, in the log it is {held.state}"

@@ -124,18 +124,20 @@ def keeps_deadlines(account: Account, circumstances: Circumstances) -> Iterator[
                 if event.row.type == "stock.expired":
                     if left_ms > 0:
                         yield Violation("K9", where, f"expired {left_ms} ms before its deadline")
-                    elif -left_ms > late_ms_max and _is_healthy(before.deadline_ms, at_ms, circumstances):
+                    elif -left_ms > late_ms_max and is_healthy(before.deadline_ms, at_ms, circumstances):
                         yield Violation("K9", where, f"expired {-left_ms} ms after its deadline")
                 elif left_ms <= 0:
                     yield Violation("K9", where, f"{event.row.type} {-left_ms} ms after the deadline")
             before = held
         if before is not None and before.state == "held":
-            overdue_ms = account.stores.read_ms - before.deadline_ms
-            if overdue_ms > late_ms_max and _is_healthy(before.deadline_ms, account.stores.read_ms, circumstances):
+            overdue_ms = account.stores.read_ms - circumstances.clock_off_ms - before.deadline_ms
+            if overdue_ms > late_ms_max and is_healthy(before.deadline_ms, account.stores.read_ms, circumstances):
                 yield Violation("K9", id, f"is still held, {overdue_ms} ms after its deadline")
 
 
-def _is_healthy(start_ms: int, end_ms: int, circumstances: Circumstances) -> bool:
+def is_healthy(start_ms: int, end_ms: int, circumstances: Circumstances) -> bool:
     """Whether no trouble touches the interval; after a trouble the sweeper has its time again."""
-    late_ms = circumstances.expiry_late_ms_max
-    return all(end_ms < begun or start_ms > over + late_ms for begun, over in circumstances.troubled_ms)
+    late_ms, off_ms = circumstances.expiry_late_ms_max, circumstances.clock_off_ms
+    return all(
+        end_ms < begun - off_ms or start_ms > over + late_ms + off_ms for begun, over in circumstances.troubled_ms
+    )

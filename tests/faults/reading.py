@@ -36,6 +36,16 @@ async def lag_of(redis_url: str, postgres_url: str) -> tuple[int, float]:
     return int(meta["seq"]) - int(checkpoint), due[0][1] / 1000 - time.time() if due else 86_400.0
 
 
+async def checkpoint_and_epoch(postgres_url: str) -> tuple[int, int]:
+    """How far the shard's row is, and under which epoch."""
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        row = await connection.fetchrow("SELECT checkpoint, epoch FROM shards WHERE shard = 0")
+    finally:
+        await connection.close()
+    return int(row["checkpoint"]), int(row["epoch"])
+
+
 async def epoch_and_digests(postgres_url: str) -> tuple[int, set[str]]:
     """The shard's epoch, and the digest of every entry that is committed, at this moment."""
     connection = await asyncpg.connect(postgres_url)
@@ -79,17 +89,28 @@ def _read_hot(stores: Stores, client: redis.Redis) -> None:
     meta: Any = client.hgetall(META)
     base = f"{{rg0}}:{meta['gen']}:"
     stores.hot_seq = int(meta["seq"])
-    for name in client.scan_iter(f"{base}*", count=PAGE):
-        kind, _, rest = name.removeprefix(base).partition(":")
-        if kind == "s":
-            stores.hot_levels |= _levels(rest, client.hgetall(name))
-        elif kind == "r":
-            stores.hot_reservations[rest] = _held(rest, client.get(name))
-        elif kind == "d":
-            holds: Any = client.zrange(name, 0, -1, withscores=True)
-            stores.hot_holds[rest] = {id: int(deadline) for id, deadline in holds}
+    cursor = -1
+    while cursor:
+        page: Any = client.scan(max(cursor, 0), f"{base}*", PAGE)
+        cursor, names = page
+        _read_page(stores, client, [name.removeprefix(base).partition(":") for name in names], names)
     due: Any = client.zrange(f"{base}due", 0, -1, withscores=True)
     stores.hot_due = {name: int(deadline) for name, deadline in due}
+
+
+def _read_page(stores: Stores, client: redis.Redis, parts: list[tuple[str, str, str]], names: list[str]) -> None:
+    pipeline = client.pipeline(transaction=False)
+    asked = {"s": pipeline.hgetall, "r": pipeline.get, "d": lambda name: pipeline.zrange(name, 0, -1, withscores=True)}
+    wanted = [
+        (kind, rest, asked[kind](name)) for (kind, _, rest), name in zip(parts, names, strict=True) if kind in asked
+    ]
+    for (kind, rest, _), value in zip(wanted, pipeline.execute(), strict=True):
+        if kind == "s":
+            stores.hot_levels |= _levels(rest, value)
+        elif kind == "r":
+            stores.hot_reservations[rest] = _held(rest, value)
+        else:
+            stores.hot_holds[rest] = {id: int(deadline) for id, deadline in value}
 
 
 def _held(id: str, text: Any) -> Held:

@@ -63,7 +63,7 @@ class Scribe:
         one = replace(one, record=f"q-{key}", lines=((sku, "main", quantity, False),))
         self._change(one, "stock.reserved", moves={"held": quantity}, more=[f"Q\tq-{key}\treserve\tf\t{id}"])
         self.requests[f"q-{key}"] = ("reserve", id)
-        body = {"lines": [{"sku": sku, "quantity": quantity}], "reference": key}
+        body = {"lines": [{"sku": sku, "quantity": quantity}], "reference": key, "ttl_seconds": TTL_MS // 1000}
         self._call("reserve", self.reservation(id), status=201, key=key, body=body)
         return one.public_id()
 

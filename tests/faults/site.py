@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -16,10 +16,10 @@ import aiohttp
 
 from gateway.embedded import PrivateRedis
 from gateway.embedded.address import free_port
-from tests.acceptance.gateways import Gateway
+from tests.acceptance.gateways import COMMAND, Gateway
 from tests.faults.checker import check
 from tests.faults.history import Circumstances, History
-from tests.faults.reading import epoch_and_digests, lag_of, read_stores
+from tests.faults.reading import checkpoint_and_epoch, epoch_and_digests, lag_of, read_stores
 from tests.faults.request import Client
 from tests.faults.stores import Stores
 from tests.faults.traffic import TIERS, Traffic
@@ -49,12 +49,17 @@ class Site:
         gateways: int = 1,
         redis_way: str | None = None,
         postgres_way: str | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
-        """Nothing runs yet but the stores. The `ways` are what the gateways are given instead, proxies before the stores."""
+        """Nothing runs yet but the stores. The `ways` are what the gateways are given instead, proxies before the stores.
+
+        `command` is what `serve` is said to.
+        """
         self.redis = redis
         self.postgres_url = postgres_url
         self.history = History()
         self.is_hot_lost = False
+        self.clock_off_ms = 0
         self._folder = folder
         self._troubled_ms: list[tuple[int, int]] = []
         self._healed_s: float | None = None
@@ -70,7 +75,8 @@ class Site:
         ports = [free_port() for _ in range(gateways)]
         self.addresses = [f"http://127.0.0.1:{port}" for port in ports]
         self.gateways = [
-            Gateway(folder / f"gateway-{at}", settings | {"GATEWAY_PORT": str(port)}) for at, port in enumerate(ports)
+            Gateway(folder / f"gateway-{at}", settings | {"GATEWAY_PORT": str(port)}, command)
+            for at, port in enumerate(ports)
         ]
         self.traffic = Traffic(seed, lambda: self.addresses, SHOP, self.history)
 
@@ -143,6 +149,10 @@ class Site:
         async with aiohttp.ClientSession() as session:
             yield Client(name, session, SHOP, self.history)
 
+    async def progress(self) -> tuple[int, int]:
+        """The checkpoint and the epoch, as they are committed at this moment."""
+        return await checkpoint_and_epoch(self.postgres_url)
+
     async def committed(self) -> tuple[int, set[str]]:
         """The epoch, and the digests of all entries in the durable store."""
         return await epoch_and_digests(self.postgres_url)
@@ -157,15 +167,29 @@ class Site:
         """Everything is at rest, and the laws held: by the checker, and by what the gateways themselves say."""
         await self._calm()
         await self.traffic.audit()
-        stores = await read_stores(self.redis.url, self.postgres_url)
-        circumstances = Circumstances(SHOP, self.is_hot_lost, tuple(self._troubled_ms), self._healed_s)
-        found = [str(violation) for violation in check(self.history, stores, circumstances)]
+        stores = await self.stores()
+        found = self.violations(stores)
         found += [f"conservation: {one}" for address in self.addresses for one in await _conservation(address)]
         if found:
             self._keep()
         told = "\n".join(found[:40])
         assert not found, f"{len(found)} violations\n{told}"
         self._prove_busy(stores)
+
+    async def stores(self) -> Stores:
+        """What stands in both stores; at rest they tell the same."""
+        return await read_stores(self.redis.url, self.postgres_url)
+
+    async def lag(self) -> tuple[int, float]:
+        """Events that are not committed, and seconds until the next hold falls due."""
+        return await lag_of(self.redis.url, self.postgres_url)
+
+    def violations(self, stores: Stores) -> list[str]:
+        """What the checker finds."""
+        circumstances = Circumstances(
+            SHOP, self.is_hot_lost, tuple(self._troubled_ms), self._healed_s, clock_off_ms=self.clock_off_ms
+        )
+        return [str(violation) for violation in check(self.history, stores, circumstances)]
 
     def _prove_busy(self, stores: Stores) -> None:
         """A run in which hardly anything happened proves nothing."""
@@ -183,7 +207,7 @@ class Site:
         """All is committed and nothing falls due soon, or it has not come to that in time: then the laws say what is wrong."""
         end_s = time.monotonic() + CALM_SECONDS_MAX
         while time.monotonic() < end_s:
-            lag, due_s = await lag_of(self.redis.url, self.postgres_url)
+            lag, due_s = await self.lag()
             if lag == 0 and due_s > CALM_AHEAD_SECONDS:
                 return
             await asyncio.sleep(0.2)

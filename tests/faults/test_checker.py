@@ -14,6 +14,7 @@ from tests.faults.history import Answer, Call, Circumstances, History
 from tests.faults.scribe import SHOP, Scribe
 from tests.faults.stores import NOTHING, Stores, chained
 
+EXPIRED = {"code": "reservation_expired", "outcome": "not_applied", "status": 409}
 Run = tuple[History, Stores, Circumstances]
 PLACE = (SHOP, "A", "main")
 
@@ -361,6 +362,27 @@ def sold_after_the_deadline() -> Run:
     return shifted("stock.confirmed", 60_000)
 
 
+def clock_ran_ahead() -> Run:
+    """By the shard's own clock all is right, and it went ten times as fast as the clients' from a reserve to the end of its hold."""
+    run = day().audited()
+    call = next(call for call in run[0].calls if call.operation == "reserve" and call.told["reference"] == "k3")
+    told(run, "get", lambda read: replace(read, subject=call.told["id"], answer=Answer(409, EXPIRED)), nth=0)
+    told(run, "get", lambda read: replace(read, start_ms=call.start_ms + 500, end_ms=call.end_ms + 500), nth=0)
+    return run
+
+
+def clock_stood_still() -> Run:
+    """By the shard's own clock all is right, and it stood still while somebody read a hold ten seconds after it was made."""
+    run = day().audited()
+    call = next(call for call in run[0].calls if call.operation == "reserve" and call.told["reference"] == "k3")
+    after = {"start_ms": call.start_ms + 10_000, "end_ms": call.end_ms + 10_000}
+    read = {"operation": "get", "subject": call.told["id"], "client": "c", "key": None, "body": {}}
+    deadline_ms = run[1].reservations[call.told["id"][-16:]].deadline_ms
+    run[0].record(replace(call, **after, **read, answer=Answer(200, call.told)))
+    assert deadline_ms < call.start_ms + 10_000
+    return run
+
+
 def never_expired() -> Run:
     """A hold outlives its deadline to the end."""
     run = day().audited()
@@ -515,6 +537,8 @@ PLANTED: dict[Callable[[], Run], str] = {
     expired_late: "K9",
     sold_after_the_deadline: "K9",
     never_expired: "K9",
+    clock_ran_ahead: "K9",
+    clock_stood_still: "K9",
     later_call_stands_earlier: "K10",
     stale_read: "K10",
     key_with_two_reservations: "K11",

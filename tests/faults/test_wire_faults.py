@@ -1,9 +1,10 @@
-"""The wire between gateway and Redis loses answers while traffic flows."""
+"""The wire between gateway and Redis loses answers while traffic flows, or the one before the gateway brings requests twice."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from gateway.embedded import PrivateRedis
 from tests.app.lossy import lossy_wire
 from tests.faults.conftest import SiteOf
+from tests.faults.echo import Echo, EchoingClient
 
 pytestmark = pytest.mark.faults
 
@@ -51,3 +53,18 @@ async def test_two_gateways_one_of_which_loses_answers_keep_the_laws(
 
         assert wire.lost > 0
         await site.verdict()
+
+
+@pytest.mark.parametrize("gateways", [1, 2])
+async def test_requests_that_arrive_twice_and_late_have_one_effect(site_of: SiteOf, seed: str, gateways: int) -> None:
+    """Each request comes one to three times, over different connections, out of order, some when its sender has long given up."""
+    site, echo = site_of(gateways=gateways), Echo(seed)
+    site.traffic.client = partial(EchoingClient, echo=echo)
+
+    async with site.running():
+        await asyncio.sleep(8)
+    await echo.end()
+
+    print(", ".join(f"{count} {how}" for how, count in echo.counts.items()))
+    assert min(echo.counts.values()) > 0
+    await site.verdict()

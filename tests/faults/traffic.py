@@ -57,6 +57,8 @@ class Traffic:
         self._counts: Counter[str] = Counter()
         self._has_ended = asyncio.Event()
         self._batches = 0
+        #: How a client of this name is made; a test may want one that sends otherwise.
+        self.client: Callable[..., Client] = Client
 
     @asynccontextmanager
     async def flowing(self, clients: int = CLIENTS) -> AsyncIterator[None]:
@@ -64,7 +66,7 @@ class Traffic:
         async with _session() as session:
             await self._stock_up(Client("setup", session, self._shop, self.history))
             made = [
-                _Buyer(self, Client(f"c{at}", session, self._shop, self.history), f"{self._seed}-{at}")
+                _Buyer(self, self.client(f"c{at}", session, self._shop, self.history), f"{self._seed}-{at}")
                 for at in range(clients)
             ]
             tasks = [asyncio.create_task(buyer.run()) for buyer in made]

@@ -131,6 +131,12 @@ async def test_recovering_from_a_call_that_wrote_its_entry_only_applies_it(idle:
     assert await states(idle, committed) == ["confirmed"]
 
 
+async def forgotten(gateway: Gateway) -> None:
+    """The turns of the job that drops what is over."""
+    while await gateway.opener.forgetting.step():
+        pass
+
+
 @pytest.mark.parametrize("damage", ["poison", "meta"])
 async def test_recovering_drops_the_keys_of_the_old_generation(idle: Gateway, damage: str) -> None:
     """After a rebuild no key of the generation before is left: Redis would keep what nobody reads for ever."""
@@ -142,9 +148,30 @@ async def test_recovering_drops_the_keys_of_the_old_generation(idle: Gateway, da
         await idle.redis("DEL", meta)
     await find_closed(idle)
     await idle.keep()
-    await idle.opener.forgotten()
+    await forgotten(idle)
     assert idle.shard.keys.base != old
     assert await idle.keys(f"{old}*") == []
+    assert (await idle.level("tee")).held == 3
+
+
+async def test_recovering_drops_what_a_dead_opener_left(idle: Gateway) -> None:
+    """Keys of any generation before the shard's are dropped at the next start, also of one that was never installed; a later one,
+    which another gateway may be building, is left alone.
+    """
+    await with_tail(idle)
+    for _ in range(2):
+        await idle.redis("HSET", idle.shard.keys.meta, "poison", "a test")
+        await find_closed(idle)
+        await idle.keep()
+    root = idle.shard.keys.meta.removesuffix("meta")
+    assert idle.shard.keys.generation == 3
+    for generation in (1, 2, 4):
+        await idle.redis("SET", f"{root}{generation}:r:left", "by a process that died")
+
+    await idle.reopen()
+    await forgotten(idle)
+
+    assert await idle.keys(f"{root}*left") == [f"{root}4:r:left"]
     assert (await idle.level("tee")).held == 3
 
 

@@ -280,10 +280,10 @@ def test_cleaning_hostile_text_takes_time_in_proportion_to_its_length() -> None:
         )
         best = []
         for _ in range(3):
-            begun = time.perf_counter()
+            begun = time.process_time()
             for text in hostile:
                 cleaner.text(text)
-            best.append(time.perf_counter() - begun)
+            best.append(time.process_time() - begun)
         return min(best)
 
     small, large = seconds(20_000), seconds(80_000)
