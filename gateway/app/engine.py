@@ -107,12 +107,7 @@ class Engine:
         settings = self._settings
         try:
             self._link = make_link(self._places, settings)
-            self._ledger: Ledger = ledger_for(
-                self._places.database_url,
-                pool_size=settings.durable.pool_size,
-                pool_timeout_ms=settings.durable.pool_timeout_ms,
-                statement_timeout_ms=settings.durable.statement_timeout_ms,
-            )
+            self._ledger = self._make_ledger()
         except ValueError as problem:
             raise StartRefused(str(problem)) from problem
         try:
@@ -163,6 +158,12 @@ class Engine:
             self._watch_link = make_link(self._places, settings)
             await self._watch_link.start()
         self._start_jobs()
+
+    def _make_ledger(self) -> Ledger:
+        """The durable store, not yet opened; a simulation hands in its own. Raises ValueError."""
+        durable, url = self._settings.durable, self._places.database_url
+        bounds = durable.model_dump(include={"pool_size", "pool_timeout_ms", "statement_timeout_ms"})
+        return ledger_for(url, **bounds)
 
     def _make_services(self, judgement: Judgement, advice: list[str]) -> None:
         ack = self._settings.ack
