@@ -1,8 +1,7 @@
 """One shard of the hot store: calls its scripts, tells what their outcome is, and never sends again what does not know itself.
 
-A script call ends in one of these ways: a reply (whose status says what happened), `NotApplied` (certainly nothing
-happened) or
-`Unknown` (it may have happened). The table of signals is in ARCHITECTURE.md.
+A script call ends in a reply, whose status says what happened, or in an error, whose outcome says whether it may have happened.
+The table of signals is in ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from gateway import metrics
-from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardRecovering
+from gateway.domain.errors import Corrupt, GatewayError, HotStoreUnavailable, Outcome, Overloaded, ShardRecovering
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
@@ -182,7 +181,7 @@ class Shard:
                 if loads > LOADS_MAX:  # the server takes the library and still does not know it
                     raise HotStoreUnavailable("Redis does not keep the scripts", outcome=_outcome(sent)) from problem
             except QueueFull as problem:
-                raise Overloaded(str(problem), outcome=_outcome(sent)) from problem
+                raise _too_much(str(problem), sent) from problem
             except ShardRecovering as problem:
                 raise ShardRecovering(outcome=_outcome(sent)) from problem
             except (Lost, NotSent) as problem:
@@ -206,9 +205,9 @@ class Shard:
         self.learn_clock(now_ms)
         self.checkpoint = max(self.checkpoint, checkpoint)
         if status == "LATE":
-            raise Overloaded("the request waited too long", outcome=_outcome(sent))
+            raise _too_much("the request waited too long", sent)
         if status == "BACKLOG":
-            raise Overloaded("too much is not yet persisted", outcome=_outcome(sent))
+            raise _too_much("too much is not yet persisted", sent)
         return Answer(status, reply[4:], now_ms, checkpoint)
 
     async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
@@ -282,8 +281,7 @@ class Shard:
                     continue
                 raise HotStoreUnavailable(f"Redis refused {arguments[0]}: {problem}") from problem
             except (Lost, NotSent) as problem:
-                timeout_s = self._limits.command_timeout_ms / 1000
-                if is_last or not await self.link.wait_connected(timeout_s):
+                if is_last or not await self.link.wait_connected(self._limits.command_timeout_ms / 1000):
                     raise HotStoreUnavailable("Redis does not answer") from problem
         raise AssertionError("unreachable")
 
@@ -291,6 +289,11 @@ class Shard:
 def is_unknown_function(problem: ReplyError) -> bool:
     """Whether the server does not know the library: nothing ran, so it may be loaded and the call made again."""
     return "Function not found" in str(problem)
+
+
+def _too_much(detail: str, may_have_run: object) -> GatewayError:
+    """A refusal for want of room or time: `overloaded` says that nothing happened, so after a lost reply it is not the word."""
+    return HotStoreUnavailable(detail, outcome="unknown") if may_have_run else Overloaded(detail)
 
 
 def _outcome(may_have_run: object) -> Outcome:

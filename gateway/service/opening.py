@@ -1,8 +1,7 @@
 """Opening a shard: who may write, under which epoch, and from which history.
 
-The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues
-the committed
-history unbroken (attached or adopted), else it is rebuilt from the durable store into key names of their own.
+The shard's row in the durable store is the authority and allocates epochs. What Redis holds is kept when it continues the
+committed history unbroken (attached or adopted), else it is rebuilt from the durable store into key names of their own.
 """
 
 from __future__ import annotations
@@ -87,6 +86,7 @@ class Opener:
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
+        tail = self._within(tail, await ledger.epoch_ends(shard.number))
         await self._commit_tail(raised, tail)
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
         if meta is not None and is_sound and _reaches(tail, raised, meta):
@@ -194,6 +194,14 @@ class Opener:
                 log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
         except EntryInvalid as problem:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
+        return tail
+
+    def _within(self, tail: list[Entry], ends: dict[int, int]) -> list[Entry]:
+        """The tail up to where its epochs ended. What a server wrote beyond, while the shard was open at another one, is told as lost."""
+        for at, entry in enumerate(tail):
+            if any(event.seq > ends.get(event.epoch, event.seq) for event in entry.events):
+                self._is_broken = True
+                return tail[:at]
         return tail
 
     async def _commit_tail(self, raised: ShardRow, tail: list[Entry]) -> None:
