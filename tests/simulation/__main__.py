@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--seed", help="the seed of one run")
     parser.add_argument("--seeds", help="many runs, such as 0-999")
     parser.add_argument("--trace", action="store_true", help="print everything that happened")
+    parser.add_argument("--digests", action="store_true", help="print the digest of each run's trace")
     parser.add_argument("--first", action="store_true", help="stop at the first seed that fails")
     arguments = parser.parse_args()
     seeds = [arguments.seed]
@@ -31,7 +32,9 @@ def main() -> int:
         if len(seeds) == 1:
             if arguments.trace:
                 print(outcome.trace.text())
-            print(f"digest {outcome.trace.digest()}", outcome.counts)
+            print(outcome.counts)
+        if arguments.digests or len(seeds) == 1:
+            print(f"seed {seed} has the digest {outcome.trace.digest()}")
         if outcome.violations:
             failed.append(outcome)
             print(outcome, flush=True)

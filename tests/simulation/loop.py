@@ -54,12 +54,22 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now_s = START_S
         self._turns = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._made = 0
         self.connector: Connector | None = None
         self.failures: list[str] = []
         self.set_exception_handler(self._take_failure)
 
     def time(self) -> float:
         return self._now_s
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._made += 1  # of two timers for one instant the one that was made first goes first
+        heapq.heappush(self._timers, (when, self._made, timer))
+        return timer
 
     def thaw(self, process: Process) -> None:
         """As by SIGCONT: what came in goes first, then the timers that ended meanwhile, as a loop does after its select."""
@@ -72,17 +82,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self.call_at(self._now_s + delay_s, callback, *arguments, context=WORLD)
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
+        ready, timers = self._ready, self._timers
         if not ready:
-            while scheduled and scheduled[0]._cancelled:
-                heapq.heappop(scheduled)._scheduled = False
-            if not scheduled:
+            while timers and timers[0][2]._cancelled:
+                heapq.heappop(timers)
+            if not timers:
                 raise Standstill("nothing is ready, and no timer runs")
-            self._now_s = max(self._now_s, scheduled[0]._when)
-            while scheduled and scheduled[0]._when <= self._now_s:
-                handle = heapq.heappop(scheduled)
-                handle._scheduled = False
-                ready.append(handle)
+            now_s = self._now_s = max(self._now_s, timers[0][0])
+            while timers and timers[0][0] <= now_s:
+                ready.append(heapq.heappop(timers)[2])
         self._turns += 1
         if self._turns > TURNS_MAX:
             raise Standstill("the run does not end")
