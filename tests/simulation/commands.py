@@ -258,8 +258,8 @@ def zcard(keys: Keyspace, given: Arguments) -> Any:
 
 
 def zrange(keys: Keyspace, given: Arguments) -> Any:
-    first, last = integer(given[1]), integer(given[2])
     is_scored = _is_scored(given[3:])
+    first, last = integer(given[1]), integer(given[2])
     members = keys.get(given[0], SortedSet)
     if members is None:
         return []
@@ -402,14 +402,15 @@ def xlen(keys: Keyspace, given: Arguments) -> Any:
 def xtrim(keys: Keyspace, given: Arguments) -> Any:
     if given[1].upper() not in {"MINID", "MAXLEN"} or len(given) != 3:
         raise Refusal(SYNTAX)
+    is_counted = given[1].upper() == "MAXLEN"
+    entries_max, least = (integer(given[2]), (0, 0)) if is_counted else (0, parse_id(given[2]))
+    if entries_max < 0:
+        raise Refusal("ERR The MAXLEN argument must be >= 0.")
     stream = keys.get(given[0], Stream)
-    if given[1].upper() == "MAXLEN":
-        gone = max(len(stream.entries) - integer(given[2]), 0) if stream is not None else 0
-    else:
-        least = parse_id(given[2])
-        gone = bisect_left(stream.entries, (least, [])) if stream is not None else 0
-    if stream is not None:
-        del stream.entries[:gone]
+    if stream is None:
+        return 0
+    gone = max(len(stream.entries) - entries_max, 0) if is_counted else bisect_left(stream.entries, (least, []))
+    del stream.entries[:gone]
     return gone
 
 

@@ -178,6 +178,7 @@ class FaultsOfHot:
     async def turn_clock(self) -> str:
         """The clocks of the servers are wrong by a little, or all of them by much, from now on."""
         plan, servers = self.plan, self.world.hot.servers
+        self.world.is_clock_turned = True
         if plan.random() < 0.5:
             offset_ms, drift = plan.uniform(-1500, 1500), plan.choice([0, 0.01, -0.01])
             plan.choice(servers).set_clock(offset_ms, drift)

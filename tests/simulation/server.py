@@ -112,7 +112,8 @@ class RedisServer:
     def _plain(self, name: str, given: list[str], *, is_checked: bool) -> Any:
         known = COMMANDS.get(name)
         if known is None:
-            raise Refusal(f"ERR unknown command '{name}'")
+            told = "".join(f"'{word[:128]}' " for word in given)
+            raise Refusal(f"ERR unknown command '{name}', with args beginning with: {told}")
         _, _, is_writing, is_growing = known
         if is_writing and self.primary is not None:
             raise Refusal(READONLY)
@@ -194,9 +195,14 @@ class RedisServer:
         library = next((one for one in self.libraries.values() if given[0] in one.flags), None)
         if library is None:
             raise Refusal("ERR Function not found")
-        count = commands.integer(given[1])
+        try:
+            count = commands.integer(given[1])
+        except Refusal:
+            raise Refusal("ERR Bad number of keys provided") from None
         if count > len(given) - 2:
             raise Refusal("ERR Number of keys can't be greater than number of args")
+        if count < 0:
+            raise Refusal("ERR Number of keys can't be negative")
         if self.primary is not None:
             raise Refusal(READONLY)
         if self.is_full and "allow-oom" not in library.flags[given[0]]:
