@@ -197,7 +197,7 @@ class Opener:
         return tail
 
     def _within(self, tail: list[Entry], ends: dict[int, int]) -> list[Entry]:
-        """The tail up to where its epochs ended. What a server wrote beyond, while the shard was open at another one, is told as lost."""
+        """The tail up to where its epochs ended. What a server wrote beyond, with the shard open elsewhere, is told as lost."""
         for at, entry in enumerate(tail):
             if any(event.seq > ends.get(event.epoch, event.seq) for event in entry.events):
                 self._is_broken = True

@@ -46,7 +46,9 @@ class Bug:
             path = root / change.file
             text = path.read_text(encoding="utf-8")
             if text.count(change.old) != 1:
-                raise ValueError(f"{self.name}: {change.file} has the text {text.count(change.old)} times: {change.old!r}")
+                raise ValueError(
+                    f"{self.name}: {change.file} has the text {text.count(change.old)} times: {change.old!r}"
+                )
             path.write_text(text.replace(change.old, change.new), encoding="utf-8")
 
     def remove(self, root: Path, original: Path) -> None:
@@ -55,6 +57,8 @@ class Bug:
             (root / change.file).write_bytes((original / change.file).read_bytes())
 
 
-def planted(name: str, file: str, old: str, new: str, *, caught_by: str = "simulation", reason: str, **bounds: int) -> Bug:
+def planted(
+    name: str, file: str, old: str, new: str, *, caught_by: str = "simulation", reason: str, **bounds: int
+) -> Bug:
     """A bug of one change; `caught_by` as it would be typed."""
     return Bug(name, (Change(file, old, new),), tuple(caught_by.split()), reason, **bounds)

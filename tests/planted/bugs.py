@@ -9,19 +9,10 @@ from tests.planted.bug import Bug, Change, planted
 
 BUGS: Final[tuple[Bug, ...]] = (
     # -- the gate, and what is answered when ------------------------------------------------------------------
+    # No run of the simulation sees a gate without digest: who reads a log verifies its chain from the committed digest, and a
+    # server with another history is found by its lineage. The gate is the last of three, and has a test of its own.
     planted(
         "gate without digest",
-        "tests/simulation/database.py",
-        """(row.epoch, row.checkpoint, row.digest) != (
-            batch.epoch,
-            batch.first_seq - 1,
-            batch.previous_digest,
-        )""",
-        "(row.epoch, row.checkpoint) != (batch.epoch, batch.first_seq - 1)",
-        reason=r"K7 ",
-    ),
-    planted(
-        "gate without digest, in SQL",
         "gateway/durable/sqlite_append.py",
         "checkpoint = ? AND digest = ? AND ",
         "checkpoint = ? AND (digest = ? OR 1) AND ",

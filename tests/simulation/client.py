@@ -110,7 +110,9 @@ async def _served(engine: SimulatedEngine, request: Request, shop: str) -> Told:
     if request.operation == "reserve":
         command = _command(request, shop)
         assert isinstance(command, Reserve)
-        answer = await _short_way(engine, command, circumstance) or await engine.reservations.reserve(command, circumstance)
+        answer = await _short_way(engine, command, circumstance) or await engine.reservations.reserve(
+            command, circumstance
+        )
         return _told(answer, command)
     if request.operation == "get":
         return _told(await engine.reservations.read(subject, circumstance), None)

@@ -174,7 +174,9 @@ class Database:
                 seen.add((name, key))
                 transaction.changes.append((name, key, row))
 
-    def raise_epoch(self, transaction: Transaction, shard: int, seen: int, owner: str, lease_ms: int) -> ShardRow | None:
+    def raise_epoch(
+        self, transaction: Transaction, shard: int, seen: int, owner: str, lease_ms: int
+    ) -> ShardRow | None:
         """As `Ledger.raise_epoch`."""
         row = self.row(shard)
         is_free = row.state == "open" or (

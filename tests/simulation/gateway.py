@@ -78,7 +78,14 @@ class Gateway:
     """One gateway by name; each start is a process of its own."""
 
     def __init__(
-        self, name: str, redis_url: str, role: Role, database: Database, way: DatabaseWay, network: Network, wall_offset_s: float
+        self,
+        name: str,
+        redis_url: str,
+        role: Role,
+        database: Database,
+        way: DatabaseWay,
+        network: Network,
+        wall_offset_s: float,
     ) -> None:
         self.name = name
         self.role: Role = role
@@ -146,7 +153,9 @@ class Gateway:
             later(back_s, _settle, answer, None)  # its port is not open yet
             return
         task = self.loop.create_task(work(self.engine))
-        task.add_done_callback(lambda done: later(back_s, _settle, answer, done.result() if not done.cancelled() else None))
+        task.add_done_callback(
+            lambda done: later(back_s, _settle, answer, done.result() if not done.cancelled() else None)
+        )
 
 
 def _settle(answer: asyncio.Future[Any], told: Any) -> None:

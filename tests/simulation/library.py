@@ -84,7 +84,9 @@ Call = Callable[[str, list[str]], Any]
 class Library:
     """A loaded library: its functions with their flags."""
 
-    def __init__(self, interpreter: Interpreter, name: str, functions: dict[str, Any], flags: dict[str, set[str]]) -> None:
+    def __init__(
+        self, interpreter: Interpreter, name: str, functions: dict[str, Any], flags: dict[str, set[str]]
+    ) -> None:
         self.name = name
         self.flags = flags
         self._interpreter = interpreter
@@ -140,9 +142,7 @@ class Interpreter:
     def _dispatch(self, name: Any, *given: Any) -> Any:
         assert self._call is not None
         try:
-            reply = self._call(
-                str(name).upper(), [one if one.__class__ is str else _number_text(one) for one in given]
-            )
+            reply = self._call(str(name).upper(), [one if one.__class__ is str else _number_text(one) for one in given])
         except Refusal as problem:
             return self._table({"err": str(problem)})
         if reply is None:

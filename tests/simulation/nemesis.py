@@ -13,9 +13,23 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 READY_S_MAX: Final = 40.0
+LOOK_S: Final = 0.1
 #: What a server or the database has just done for a gateway when it is struck, before it learns of it.
 WORDS: Final = (
-    *("group", "reserve", "confirm", "release", "extend", "batch", "put", "adjust", "settle", "expire", "ticket", "load"),
+    *(
+        "group",
+        "reserve",
+        "confirm",
+        "release",
+        "extend",
+        "batch",
+        "put",
+        "adjust",
+        "settle",
+        "expire",
+        "ticket",
+        "load",
+    ),
     *("open", "HMGET", "XRANGE", "SCAN", "INFO", "FUNCTION", "UNLINK", "SET"),
     *("gate", "store", "commit", "read"),
 )
@@ -63,9 +77,10 @@ class Nemesis(FaultsOfHot):
         self.heal()
         world.healed_s = world.loop.time()
         world.trace.add("nemesis", "healed")
-        end_s = world.loop.time() + READY_S_MAX
-        while not all(gateway.is_ready for gateway in world.gateways) and world.loop.time() < end_s:
-            await asyncio.sleep(0.1)
+        for _ in range(round(READY_S_MAX / LOOK_S)):
+            if all(gateway.is_ready for gateway in world.gateways):
+                break
+            await asyncio.sleep(LOOK_S)
         world.troubled_ms.append((min(begun_ms), world.instants()[1]))
         await world.traffic.probe()
 
@@ -169,9 +184,7 @@ class Nemesis(FaultsOfHot):
         gateway, times = self._some_gateway(), self.plan.choice([1, 2, 5])
         network = self.world.network
         for _ in range(times):
-            await self._at_some_point(
-                gateway, lambda: network.cut(lambda one: one.process is gateway.process) and None
-            )
+            await self._at_some_point(gateway, lambda: network.cut(lambda one: one.process is gateway.process) and None)
         return f"{gateway.name} {times} times"
 
     async def break_way(self) -> str:

@@ -15,10 +15,37 @@ LOCATIONS: Final = ("main", "depot", "B")
 SHOPS: Final = ("main", "zweit")
 TTL_MS: Final = 3_600_000
 #: What stands where a number should.
-ODD: Final = ("", "-1", "0", "1e3", "nan", "inf", "0x10", " 5", "9007199254740993", "1" * 30, "a", "\u00ff", "1\n2", "\t", "%d")
+ODD: Final = (
+    "",
+    "-1",
+    "0",
+    "1e3",
+    "nan",
+    "inf",
+    "0x10",
+    " 5",
+    "9007199254740993",
+    "1" * 30,
+    "a",
+    "\u00ff",
+    "1\n2",
+    "\t",
+    "%d",
+)
 #: And where a duration should: none of these is a number, for a hold with a strange deadline spoils all that comes after it.
 NO_NUMBER: Final = ("", "a", "\u00ff")
-GARBAGE: Final = ("", "\t", "\n", "reserve", "reserve\t", "put\t\t\t\n", "\x00", "\u00e9" * 40, "confirm\ta\tb", "x" * 300)
+GARBAGE: Final = (
+    "",
+    "\t",
+    "\n",
+    "reserve",
+    "reserve\t",
+    "put\t\t\t\n",
+    "\x00",
+    "\u00e9" * 40,
+    "confirm\ta\tb",
+    "x" * 300,
+)
 
 Command = list[str]
 
@@ -75,7 +102,16 @@ class Calls:
         for result in nested:
             if not isinstance(result, list) or len(result) < 3 or "\t" not in result[2]:
                 continue
-            if result[0] in {"RESERVED", "REPLAYED", "EXTENDED", "CONFIRMED", "FULFILLED", "RELEASED", "STATE", "FOUND"}:
+            if result[0] in {
+                "RESERVED",
+                "REPLAYED",
+                "EXTENDED",
+                "CONFIRMED",
+                "FULFILLED",
+                "RELEASED",
+                "STATE",
+                "FOUND",
+            }:
                 fields = result[2].split("\n")[0].split("\t")
                 self.births[result[1]] = f"{fields[4]}-{fields[5]}"
                 self.seq = max(self.seq, int(fields[3]))
@@ -87,10 +123,26 @@ class Calls:
     def open(self, *, is_right: bool) -> Command:
         """The shard's next epoch."""
         keys, pick = self.keys, self.dice.choice
-        seen = [str(self.epoch), self.digest] if is_right else [str(pick([0, self.epoch, 99])), pick(["", self.digest, "f"])]
+        seen = (
+            [str(self.epoch), self.digest]
+            if is_right
+            else [str(pick([0, self.epoch, 99])), pick(["", self.digest, "f"])]
+        )
         seen = ["0", ""] if is_right and self.epoch == 0 else seen
         epoch = str(self.epoch + (1 if is_right else pick([0, 1, -1])))
-        own = ["o", epoch, *seen, str(self.seq), self.digest, "1", "0", "lineage", pick(["0", "-1", "5000"]), "created", "d"]
+        own = [
+            "o",
+            epoch,
+            *seen,
+            str(self.seq),
+            self.digest,
+            "1",
+            "0",
+            "lineage",
+            pick(["0", "-1", "5000"]),
+            "created",
+            "d",
+        ]
         return ["FCALL", self.scripts["open"].function, "2", keys.meta, keys.log, *own]
 
     def _script(self, name: str, arguments: list[str], declared: list[str] | None = None) -> Command:
@@ -100,7 +152,17 @@ class Calls:
         late = dice.choice(["0"] * 20 + ["1", str(self.now_ms + 10**9)])
         backlog = dice.choice(["1000000"] * 20 + ["0", "3"])
         own = [keys.meta, keys.log, keys.due, *(declared or [])]
-        return ["FCALL", self.scripts[name].function, str(len(own)), *own, str(self._count), epoch, late, backlog, *arguments]
+        return [
+            "FCALL",
+            self.scripts[name].function,
+            str(len(own)),
+            *own,
+            str(self._count),
+            epoch,
+            late,
+            backlog,
+            *arguments,
+        ]
 
     def _number(self, *usual: int) -> str:
         return str(self.dice.choice(usual)) if self.dice.random() < 0.97 else self.dice.choice(ODD)
@@ -136,8 +198,9 @@ class Calls:
         birth = self.births.get(id, "1-1") if dice.random() < 0.97 else "9-9"
         head = f"{dice.choice((*SHOPS, 'main', 'main'))}\t{id}\t{birth}\tkey:t"
         name = dice.choice(["extend", "confirm", "confirm", "fulfil", "release"])
+        tier, ttl = dice.choice(["", "cart", "gone"]), dice.choice(["", "50", "5000", "10000000"])
         own = {
-            "extend": f"\t{dice.choice(['', 'cart', 'gone'])}\t{dice.choice(['', '50', '5000', '10000000'])}\ncart\t1000\t600000\t7200000",
+            "extend": f"\t{tier}\t{ttl}\ncart\t1000\t600000\t7200000",
             "confirm": f"\t{dice.choice('01')}\t{dice.choice('001')}\t{self._number(0, 86_400_000)}",
             "fulfil": "",
             "release": f"\t{dice.choice(['', 'changed my mind'])}",
@@ -155,21 +218,26 @@ class Calls:
     def _put(self) -> str:
         dice = self.dice
         numbers = "\t".join(dice.choice(["", self._number(0, 3, 100, 1000)]) for _ in range(3))
-        reflects = "".join(f"\n{id}\t{self.births.get(id, '1-1')}" for id in {self._id() for _ in range(dice.choice([0, 0, 1, 2]))})
+        reflects = "".join(
+            f"\n{id}\t{self.births.get(id, '1-1')}" for id in {self._id() for _ in range(dice.choice([0, 0, 1, 2]))}
+        )
         source, sequence = dice.choice(["erp", "wms", "shop"]), self._number(self._count, self._count, 3)
         if_match = dice.choice(["", "", "", "1", "x"])
         place = f"{dice.choice(SKUS)}\t{dice.choice(LOCATIONS)}"
-        return f"put\t{dice.choice(SHOPS)}\tkey:t\t{place}\t{source}\t{sequence}\t{numbers}\t{dice.choice(['ab', 'cd'])}\t{if_match}{reflects}"
+        own = [dice.choice(SHOPS), "key:t", place, source, sequence, numbers, dice.choice(["ab", "cd"]), if_match]
+        return "\t".join(["put", *own]) + reflects
 
     def _adjust(self) -> str:
         dice = self.dice
         key = dice.choice([f"a{dice.randrange(40)}", f"a{self._count}"])
         delta = self._number(1, 5, 100, -1, -3, 10**9)
         place = f"{dice.choice(SKUS)}\t{dice.choice(LOCATIONS)}"
-        return f"adjust\t{dice.choice(SHOPS)}\tkey:t\t{place}\t{delta}\tcount\t\t{key}\t{dice.choice(['f1', 'f1', 'f2'])}\t{dice.choice(['', '', '4'])}\t{dice.choice('01')}"
+        own = [dice.choice(SHOPS), "key:t", place, delta, "count", "", key, dice.choice(["f1", "f1", "f2"])]
+        return "\t".join(["adjust", *own, dice.choice(["", "", "4"]), dice.choice("01")])
 
     def _pause(self) -> str:
-        return f"pause\t{self.dice.choice(SHOPS)}\tkey:t\t{self.dice.choice(SKUS)}\t{self.dice.choice('0001')}\t{self.dice.choice(['', 'recall'])}"
+        pick = self.dice.choice
+        return "\t".join(["pause", pick(SHOPS), "key:t", pick(SKUS), pick("0001"), pick(["", "recall"])])
 
     def _read(self) -> Command:
         if self.dice.random() < 0.5:
@@ -183,14 +251,22 @@ class Calls:
     def _load(self) -> Command:
         """A ticket, or what it is for."""
         dice = self.dice
-        name = self.missing.pop(0) if self.missing and dice.random() < 0.95 else f"s:{dice.choice(SHOPS)}/{dice.choice(SKUS)}"
+        name = (
+            self.missing.pop(0)
+            if self.missing and dice.random() < 0.95
+            else f"s:{dice.choice(SHOPS)}/{dice.choice(SKUS)}"
+        )
         ticket = self.keys.ticket(name)
         if dice.random() < 0.1:
             return self._script("ticket", [name, dice.choice(["t", "u"]), str(TTL_MS)], [ticket])
         level = f"{dice.choice([0, 5, 60, 1000])} 0 0 0 {dice.choice([0, 0, 2])} 1 1 1 1790000000000"
         contents = {
-            "s": ["*", "0 1 0 0 0\t", *dice.choice([[], ["Lmain", level], ["Lmain", level, "Ldepot", level, "Xmain", "erp\t1\t0\tab"]])],
-            "r": [f"e\t5\t1\t1\t1\t1\t1\t\t5\tmain\tcart\t\t\t\t\ntee\tmain\t1\t0"],
+            "s": [
+                "*",
+                "0 1 0 0 0\t",
+                *dice.choice([[], ["Lmain", level], ["Lmain", level, "Ldepot", level, "Xmain", "erp\t1\t0\tab"]]),
+            ],
+            "r": ["e\t5\t1\t1\t1\t1\t1\t\t5\tmain\tcart\t\t\t\t\ntee\tmain\t1\t0"],
             "q": [f"f1\treserve\t{self._id()}\t1\t1"],
         }[name[0]]
         keys = [self.keys.meta, self.keys.named(name), ticket]
@@ -224,12 +300,27 @@ class Calls:
         key, other = (f"plain:{dice.choice('abcdef')}" for _ in range(2))
         number = dice.choice(["1", "5", "-2", "100", "0", *ODD])
         score = dice.choice(["1", "-3", "2.5", "1e20", "1790000000000", "inf", "nan", "x", "1e-7", "0.1"])
-        id = dice.choice([f"{dice.randrange(50)}-0", f"{dice.randrange(50)}-{dice.randrange(3)}", "7", "0-0", "x", "1-", "-"])
+        id = dice.choice(
+            [f"{dice.randrange(50)}-0", f"{dice.randrange(50)}-{dice.randrange(3)}", "7", "0-0", "x", "1-", "-"]
+        )
         member, field = dice.choice("mnop"), dice.choice("uvw")
         return dice.choice(
             [
                 ["SET", key, dice.choice(["v", "", "\u00ff\u0000"])],
-                ["SET", key, "v", *dice.choice([["NX"], ["PX", str(TTL_MS)], ["PX", number], ["NX", "PX", str(TTL_MS)], ["YY"]])],
+                [
+                    "SET",
+                    key,
+                    "v",
+                    *dice.choice(
+                        [
+                            ["NX"],
+                            ["PX", str(TTL_MS)],
+                            ["PX", dice.choice(["-2", "0", *ODD])],
+                            ["NX", "PX", str(TTL_MS)],
+                            ["YY"],
+                        ]
+                    ),
+                ],
                 ["GET", key],
                 ["MGET", key, other],
                 ["MSET", key, "1", other, "2"],
@@ -250,12 +341,24 @@ class Calls:
                 ["ZREM", key, member, "z"],
                 ["ZSCORE", key, member],
                 ["ZCARD", key],
-                ["ZRANGE", key, number, dice.choice(["-1", "0", "2", "-5"]), *dice.choice([[], ["WITHSCORES"], ["withscores"], ["X"]])],
+                [
+                    "ZRANGE",
+                    key,
+                    number,
+                    dice.choice(["-1", "0", "2", "-5"]),
+                    *dice.choice([[], ["WITHSCORES"], ["withscores"], ["X"]]),
+                ],
                 ["ZRANGEBYSCORE", key, dice.choice(["-inf", "(1", "0", score]), dice.choice(["+inf", "(3", score])],
                 ["ZRANGEBYSCORE", key, "-inf", "+inf", "LIMIT", dice.choice(["0", "1", "-1"]), number],
                 ["XADD", key, *dice.choice([[], ["NOMKSTREAM"], ["MAXLEN", "2"]]), id, "e", "1"],
                 ["XADD", key, "5-5", "e"],
-                ["XRANGE", key, dice.choice(["-", "(3-0", "5", id]), dice.choice(["+", "9", "(9-0"]), *dice.choice([[], ["COUNT", "2"]])],
+                [
+                    "XRANGE",
+                    key,
+                    dice.choice(["-", "(3-0", "5", id]),
+                    dice.choice(["+", "9", "(9-0"]),
+                    *dice.choice([[], ["COUNT", "2"]]),
+                ],
                 ["XLEN", key],
                 ["XTRIM", key, dice.choice(["MINID", "MAXLEN"]), dice.choice(["3", "10", "x"])],
                 ["XDEL", key, dice.choice(["3-0", "4-0", "x"])],

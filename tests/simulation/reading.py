@@ -117,7 +117,9 @@ def events_of(tables: Tables, shard: int) -> list[EventRow]:
     """Every event by seq."""
     names = ("epoch", "seq", "entry_seq", "type", "at_ms", "shop", "reservation", "payload", "digest")
     return [
-        EventRow(*_picked("events", row, *names)) for key, row in sorted(tables.rows["events"].items()) if key[0] == shard
+        EventRow(*_picked("events", row, *names))
+        for key, row in sorted(tables.rows["events"].items())
+        if key[0] == shard
     ]
 
 

@@ -36,7 +36,7 @@ async def another_ledger() -> AsyncIterator[LedgerMaker]:
         made += 1
         return SimulatedLedger(database, DatabaseWay(random.Random(made), delay_s_max=0.0))
 
-    yield make
+    return make
 
 
 @pytest.fixture

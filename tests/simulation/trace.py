@@ -42,7 +42,9 @@ class Trace:
     def logging(self) -> Iterator[None]:
         """Inside, the gateways' log lines are lines of the trace."""
         before = structlog.get_config()
-        structlog.configure(processors=[self._take], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
+        structlog.configure(
+            processors=[self._take], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
+        )
         try:
             yield
         finally:

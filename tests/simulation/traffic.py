@@ -23,7 +23,13 @@ class SimulatedTraffic(Traffic):
     """Many clients on one shop, each by a generator of its own."""
 
     def __init__(
-        self, seed: str, gateways: Sequence[Gateway], shop: str, history: History, instants: Instants, pause_s_max: float
+        self,
+        seed: str,
+        gateways: Sequence[Gateway],
+        shop: str,
+        history: History,
+        instants: Instants,
+        pause_s_max: float,
     ) -> None:
         self.pause_s_max = pause_s_max
         self._gateways = [one for one in gateways if one.role != "work"]
@@ -63,7 +69,9 @@ class SimulatedTraffic(Traffic):
         """A change has succeeded."""
         client = self.client("probe")
         self._probes += 1
-        request = Request("put", {"source": "probe", "sequence": self._probes, "on_hand": STOCK["b/main"]}, subject="b/main")
+        request = Request(
+            "put", {"source": "probe", "sequence": self._probes, "on_hand": STOCK["b/main"]}, subject="b/main"
+        )
         for attempt in range(1, ATTEMPTS_MAX + 1):
             gateway = self._gateways[attempt % len(self._gateways)]
             if (await client.send(request, gateway, attempt=attempt, seconds=ANSWER_SECONDS_MAX)).is_done:

@@ -110,7 +110,7 @@ class World:
         name = "" if process is None else process.name
         word = arguments[1].partition("_")[0] if arguments[0] == "FCALL" else arguments[0]
         told = str(reply) if isinstance(reply, Refusal) else reply
-        self.trace.add(name, server.place[0], word, arguments[2:] if word not in {"FUNCTION"} else "", told)
+        self.trace.add(name, server.place[0], word, arguments[2:] if word != "FUNCTION" else "", told)
         for watcher in list(self.watchers):
             watcher(name, word)
 
