@@ -25,10 +25,11 @@ def main() -> int:
         seeds = [str(seed) for seed in range(first, last + 1)]
     if None in seeds:
         parser.error("name a --seed, or --seeds")
-    began_s, failed, sums = time.process_time(), list[Outcome](), Counter[str]()
+    began_s, run, failed, sums = time.process_time(), 0, list[Outcome](), Counter[str]()
     for seed in seeds:
         outcome = run_seed(str(seed))
         sums.update(outcome.counts)
+        run += 1
         if len(seeds) == 1:
             if arguments.trace:
                 print(outcome.trace.text())
@@ -43,7 +44,7 @@ def main() -> int:
         elif len(seeds) == 1:
             print(outcome)
     spent_s = time.process_time() - began_s
-    print(f"{len(seeds)} seeds, {len(failed)} failed, {spent_s / len(seeds):.3f} s of processor each; {dict(sums)}")
+    print(f"{run} seeds, {len(failed)} failed, {spent_s / run:.3f} s of processor each; {dict(sums)}")
     print("failed:", " ".join(one.seed for one in failed) or "none")
     return 1 if failed else 0
 

@@ -264,7 +264,7 @@ def zrange(keys: Keyspace, given: Arguments) -> Any:
     if members is None:
         return []
     count = len(members.order)
-    first, last = first if first >= 0 else max(first + count, 0), last if last >= 0 else last + count
+    first, last = first if first >= 0 else max(first + count, 0), last if last >= 0 else max(last + count, -1)
     return _told(members.order[first : last + 1], is_scored=is_scored)
 
 
