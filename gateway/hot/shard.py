@@ -16,38 +16,26 @@ from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
 
-#: Error words with which a server refuses a command before it runs.
-NOT_RUN = frozenset(
-    [
-        "OOM",
-        "MISCONF",
-        "NOREPLICAS",
-        "READONLY",
-        "LOADING",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-        "TRYAGAIN",
-        "BUSY",
-        "MOVED",
-        "ASK",
-        "NOAUTH",
-        "NOPERM",
-    ]
-)
-#: Of those, the ones after which this connection is no use any more.
+#: Error words with which a server refuses a command before it runs, and after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
+#: All with which it refuses a command before it runs.
+NOT_RUN = DROPS | {"OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "ASK", "NOPERM"}
 
 LOADS_MAX = 3  # times one call may find its library gone
 SHORTEST = 4  # nonce, status, now, checkpoint: what every operation answers at least
 
 
 class Answer(NamedTuple):
-    """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock."""
+    """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock.
+
+    `is_resent`: the reply to an earlier attempt was lost, so that this one may find what that one did, and what others did since.
+    """
 
     status: str
     fields: list[str]
     now_ms: int
     checkpoint: int
+    is_resent: bool = False
 
     def nested(self) -> list[list[str]]:
         """The fields of a batch: per operation its status and fields."""
@@ -208,7 +196,7 @@ class Shard:
             raise _too_much("the request waited too long", sent)
         if status == "BACKLOG":
             raise _too_much("too much is not yet persisted", sent)
-        return Answer(status, reply[4:], now_ms, checkpoint)
+        return Answer(status, reply[4:], now_ms, checkpoint, sent > 0)
 
     async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
         """Return when the call may be made again; else raise what the caller is told."""

@@ -124,7 +124,10 @@ class ReservationService:
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}"})
             raise books.missing(id) from None
-        changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
+        try:
+            changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
+        except GatewayError as refusal:
+            raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(changed, call.ack or self._acks[name])
 
     async def _settled(self, answer: ReservationAnswer, ack: Ack) -> ReservationAnswer:

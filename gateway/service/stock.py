@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from gateway.domain.answer import ImportRow, LevelAnswer, SkuAnswer, StockPage
 from gateway.domain.command import Ack, Adjust, Call, Pause, PutLevel
-from gateway.domain.errors import InvalidRequest, SkuNotFound
+from gateway.domain.errors import GatewayError, InvalidRequest, SkuNotFound
 from gateway.domain.identifier import Position, ReservationId, parse_reservation_id, request_record
 from gateway.domain.stock import Sku
 from gateway.hot.operations import adjust_text, parse_sku, pause_text, put_text
@@ -77,9 +77,12 @@ class StockService:
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}" for id in ids})
             raise _not_reflected(ids, {name[2:] for name in absent.names}) from None
-        if answer.status == "NOT_CONFIRMED":
-            raise _not_reflected(ids, set(answer.fields))
-        written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        try:
+            if answer.status == "NOT_CONFIRMED":
+                raise _not_reflected(ids, set(answer.fields))
+            written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        except GatewayError as refusal:
+            raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(written, call)
 
     def _reflected(self, command: PutLevel) -> list[ReservationId]:

@@ -109,7 +109,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "lua/_lib/reserve.lua",
         "  elseif is_any_made() and call('EXISTS', BASE .. 'r:' .. operation.id) == 1 then",
         "  elseif is_any_made() and false then",
-        reason=r"K6 |K8 ",
+        caught_by="tests/lua/test_reserve.py -k valkey",
+        reason=r"FAILED .*test_reserve",
     ),
     planted(
         "a sold hold stays in the index of deadlines",
@@ -134,12 +135,18 @@ BUGS: Final[tuple[Bug, ...]] = (
         reason=r"FAILED .*test_load",
     ),
     # -- opening ------------------------------------------------------------------------------------------------
-    planted(
+    Bug(
         "adopted without verifying the chain",
-        "gateway/service/opening.py",
-        "    return end == (meta.seq, meta.digest)",
-        "    return end[0] <= meta.seq",
-        reason=r"K\d+ ",
+        (
+            Change("gateway/service/opening.py", "    return end == (meta.seq, meta.digest)", "    return bool(end)"),
+            Change(
+                "gateway/service/opening.py",
+                "is_sound = meta is not None and not meta.is_poisoned and not self._is_broken",
+                "is_sound = meta is not None and not meta.is_poisoned",
+            ),
+        ),
+        ("simulation",),
+        r"K\d+ ",
     ),
     planted(
         "a tail beyond the end of its epoch is taken over",
@@ -178,6 +185,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         ),
         ("simulation",),
         r"K\d+ ",
+    ),
+    planted(
+        "a refusal after a lost reply claims that nothing happened",
+        "gateway/service/verdict.py",
+        '    if is_resent and refusal.outcome == "not_applied":',
+        '    if is_resent and refusal.outcome == "never":',
+        caught_by="tests/service/test_resending.py",
+        reason=r"FAILED .*test_resending",
     ),
     # -- time and honesty -----------------------------------------------------------------------------------------
     Bug(

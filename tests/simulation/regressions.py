@@ -10,4 +10,5 @@ REGRESSIONS: Final[dict[str, str]] = {
     "125": "the same, with one commit unknown before",
     "287": "a resend that came too late was told as `overloaded` with an unknown outcome, which the contract does not have",
     "297": "the same in front of a frozen gateway",
+    "50355": "a confirm whose reply was lost was applied, then released by another, and its resend was told that nothing had happened",
 }

@@ -25,6 +25,7 @@ def seeds_of(chunk: int) -> range:
     return range(first, first + count)
 
 
+@pytest.mark.timeout(900)  # a hundred runs are ten seconds of a processor that may have much else to do
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_any_faults_in_any_order_keep_the_laws(chunk: int) -> None:
     """Gateways, servers and the database break at random moments under traffic with retries: the checker finds nothing wrong."""
