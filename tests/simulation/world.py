@@ -85,7 +85,7 @@ class World:
         self.watchers: list[Any] = []
         self.gateways = [self._gateway(at, role) for at, role in enumerate(self._roles())]
         self.clients = self.plan.randint(3, 8)
-        pause_s_max = self.plan.choice([0.12, 0.3, 0.6, 1.0]) * self.clients / 4
+        pause_s_max = self.plan.choice([0.2, 0.5, 0.8, 1.2]) * self.clients / 4
         self.traffic = SimulatedTraffic(seed, self.gateways, SHOP, self.history, self.instants, pause_s_max)
         self.nemesis = Nemesis(self)
 
@@ -135,7 +135,7 @@ class World:
         for gateway in self.gateways:
             gateway.start()
         async with self.traffic.flowing(self.clients):
-            await self.nemesis.rage(self.plan.uniform(1.2, 3))
+            await self.nemesis.rage(self.plan.uniform(1.0, 2.5))
             await asyncio.sleep(self.plan.uniform(0.3, 0.8))
         is_calm = await self._calm()
         await self.traffic.audit()
