@@ -112,11 +112,11 @@ class Engine:
             raise StartRefused(str(problem)) from problem
         try:
             await self._link.start()
+            judgement = await judge(self._link)
         except (OSError, Refused, ReplyError, Lost, NotSent, TimeoutError) as problem:
             raise StartRefused(
                 f"Redis can not be used: {str(problem) or 'no answer'}; see GATEWAY_REDIS_URL"
             ) from problem
-        judgement = await judge(self._link)
         if judgement.refusals:
             raise StartRefused("; ".join(judgement.refusals))
         for warning in judgement.warnings:

@@ -190,7 +190,7 @@ class Nemesis(FaultsOfHot):
     async def break_way(self) -> str:
         """The way of one gateway to Redis swallows, refuses or delays for a time."""
         gateway, world = self._some_gateway(), self.world
-        how = self.plan.choice(["requests", "replies", "replies", "refused", "slow", "both"])
+        how = self.plan.choice(["requests", "replies", "replies", "refused", "slow", "slow", "both"])
         ways = [world.network.way(gateway.name, place) for place in world.network.listeners if place[1] == 6379]
         for way in ways:
             way.swallows_requests = how in {"requests", "both"}
