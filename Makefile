@@ -4,6 +4,7 @@
 #   make WORKERS=4 test              more processes for the tests
 #   make ARGS="-k leash" test        any options of pytest
 #   make ARGS="-k frozen" test-faults    one scenario; FAULT_SEED=… repeats a run, FAULT_KEEP=folder keeps what a failed one left
+#   SIMULATION_SEED=0 SIMULATION_SEEDS=20000 make ARGS="tests/simulation" test    more simulated runs, the same each time
 #   make ONLY=hot bench          one measurement
 
 PYTHON  ?= python3
@@ -16,7 +17,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults test-faults-root check format bench clean
+.PHONY: help setup run test test-faults test-faults-root test-planted check format bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +53,10 @@ test: setup ## all tests, on real servers that they start themselves
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-faults: setup ## scenarios in which a process is killed, frozen, cut or wiped while traffic flows
-	@$(BIN)/python -m pytest tests/faults -m faults -s $(ARGS)
+	@$(BIN)/python -m pytest tests/faults tests/simulation -m faults -s $(ARGS)
+
+test-planted: setup ## each planted bug alone in a copy: the matrix of what catches it
+	@$(BIN)/python -m tests.planted $(ARGS)
 
 test-faults-root: setup ## as root: full disks, a network that splits, clocks that are set (needs a C compiler)
 	@$(BIN)/python -m pytest tests/faults -m faults_root -s $(ARGS)

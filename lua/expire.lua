@@ -44,7 +44,7 @@ repeat
     end
   end
   looked_at = looked_at + #names
-until not passed or #names < due_max or expired > 0 or looked_at >= SKUS_MAX
+until not passed or #names == 0 or #names < due_max or expired > 0 or looked_at >= SKUS_MAX
 if #missing > 0 then return reply('NOT_LOADED', missing) end
 local failure = commit()
 if failure then return failure end

@@ -162,12 +162,7 @@ class Engine:
         settings = self._settings
         try:
             self._link = make_link(self._places, settings)
-            self._ledger: Ledger = ledger_for(
-                self._places.database_url,
-                pool_size=settings.durable.pool_size,
-                pool_timeout_ms=settings.durable.pool_timeout_ms,
-                statement_timeout_ms=settings.durable.statement_timeout_ms,
-            )
+            self._ledger = self._make_ledger()
         except ValueError as problem:
             raise StartRefused(str(problem)) from problem
         try:
@@ -187,16 +182,15 @@ class Engine:
             log.warning("durable_posture", warning=warning)
         return judgement, deployment, advice
 
+    def _make_ledger(self) -> Ledger:
+        """The durable store, not yet opened; a simulation hands in its own. Raises ValueError."""
+        durable, url = self._settings.durable, self._places.database_url
+        bounds = durable.model_dump(include={"pool_size", "pool_timeout_ms", "statement_timeout_ms"})
+        return ledger_for(url, **bounds)
+
     def _make_services(self, advice: list[str]) -> None:
         ack = self._settings.ack
-        acks: dict[str, Ack] = {
-            "reserve": ack.reserve,
-            "extend": ack.extend,
-            "confirm": ack.confirm,
-            "fulfil": ack.fulfil,
-            "release": ack.release,
-            "stock": ack.stock,
-        }
+        acks: dict[str, Ack] = ack.model_dump(exclude={"timeout_ms"})
         self.reservations = ReservationService(self._books, acks, self._settings.locations.priority)
         self.stock = StockService(self._books, ack.stock)
         self.operations = OperationsService(

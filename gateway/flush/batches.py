@@ -60,8 +60,9 @@ async def build_batch(shard: int, epoch: int, previous_digest: str, entries: lis
 
 def touched(batch: Batch) -> list[str]:
     """What the batch's events touched, by the names of scripts, for `settle`: skus, reservations, and records without a reservation."""
-    skus = {f"s:{shop}/{sku}" for shop, sku, _ in batch.levels}
-    skus.update(f"s:{shop}/{sku}" for shop, sku in batch.skus)
+    # Each once and in the order of the batch, so that two runs of one history do the same.
+    skus = dict.fromkeys(f"s:{shop}/{sku}" for shop, sku, _ in batch.levels)
+    skus |= dict.fromkeys(f"s:{shop}/{sku}" for shop, sku in batch.skus)
     settled = [f"r:{row.random_part}" for row in batch.reservations.values() if row.state != "held"]
     records = [f"q:{row.record}" for row in batch.requests.values() if not row.target]
     return [*skus, *settled, *records]

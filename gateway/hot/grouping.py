@@ -15,10 +15,16 @@ from gateway.hot.shard import Shard, Started
 
 #: Operations in one call. More save little there, and nothing overlaps while they are gathered.
 GROUP_MAX = 24
+#: The script whose operations know themselves again, whatever others did since: a reserve by its random part.
+RECOGNISED = "group"
 
 
 #: What one operation answered: its status, then its fields.
 Result = list[str]
+
+
+class Resent(Result):
+    """A result found after the reply to an earlier attempt was lost, by an operation that does not know itself whoever came between."""
 
 
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -97,7 +103,10 @@ class Grouping:
     async def _finish(self, group: Waiting, texts: tuple[str, ...], started: Started | None) -> None:
         try:
             answer = await self._shard.run(self._script, (), texts, started=started)
-            for (_, receiver), result in zip(group, answer.nested(), strict=True):
+            results = answer.nested()
+            if answer.is_resent and self._script != RECOGNISED:
+                results = [Resent(result) for result in results]
+            for (_, receiver), result in zip(group, results, strict=True):
                 if not receiver.done():
                     receiver.set_result(result)
         except GatewayError as problem:

@@ -1,7 +1,6 @@
 """One shard of the hot store: calls its scripts, tells what their outcome is, and never sends again what does not know itself.
 
-A call ends with a reply, whose status says what happened, or with an error, whose outcome says whether it may have. The table of
-signals is in ARCHITECTURE.md.
+A call ends with a reply, whose status says what happened, or with an error, whose outcome says whether it may have (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from gateway.hot.damage import condemn
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
 
-#: Error words of a server that refuses a command before it runs, and after which this connection is no use any more.
+#: Error words that refuse a command before it runs, and after which this connection is no use any more.
 DROPS = frozenset({"READONLY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH"})
 #: All error words with which a server refuses a command before it runs.
 NOT_RUN = DROPS | {"OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "ASK", "NOPERM"}
@@ -30,12 +29,16 @@ SHORTEST = 4  # nonce, status, now, checkpoint: what every operation answers at 
 
 
 class Answer(NamedTuple):
-    """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock."""
+    """What a script answered: the status of its header, then its fields. `now_ms` is Redis' clock.
+
+    `is_resent`: the reply to an earlier attempt was lost, so that this one may find what that one did, and what others did since.
+    """
 
     status: str
     fields: list[str]
     now_ms: int
     checkpoint: int
+    is_resent: bool = False
 
     def nested(self) -> list[list[str]]:
         """The fields of a batch: per operation its status and fields."""
@@ -199,7 +202,7 @@ class Shard:
             raise ShardRecovering("the durable store was not reached for too long", outcome=_outcome(sent))
         if status == "BACKLOG":
             raise _overloaded("too much is not yet persisted", sent)
-        return Answer(status, reply[4:], now_ms, checkpoint)
+        return Answer(status, reply[4:], now_ms, checkpoint, sent > 0)
 
     async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
         """Return when the call may be made again; else raise what the caller is told."""
@@ -278,8 +281,7 @@ class Shard:
                     continue
                 raise HotStoreUnavailable(f"Redis refused {arguments[0]}: {problem}") from problem
             except (Lost, NotSent) as problem:
-                timeout_s = self._limits.command_timeout_ms / 1000
-                if is_last or not await self.link.wait_connected(timeout_s):
+                if is_last or not await self.link.wait_connected(self._limits.command_timeout_ms / 1000):
                     raise HotStoreUnavailable("Redis does not answer") from problem
         raise AssertionError("unreachable")
 
@@ -291,9 +293,7 @@ def is_unknown_function(problem: ReplyError) -> bool:
 
 def _overloaded(why: str, sent: int) -> Overloaded | HotStoreUnavailable:
     """`overloaded` promises that nothing happened; after a lost reply nobody can."""
-    return (
-        HotStoreUnavailable(f"{why}, and an answer of Redis was lost", outcome="unknown") if sent else Overloaded(why)
-    )
+    return HotStoreUnavailable(f"{why}; an answer was lost", outcome="unknown") if sent else Overloaded(why)
 
 
 def _outcome(may_have_run: object) -> Outcome:

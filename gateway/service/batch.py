@@ -117,7 +117,7 @@ class BatchRun:
                 return
             else:
                 for operation, result in zip(part, answer.nested(), strict=True):
-                    operation.result = self._judge(operation, result[0], result[1:])
+                    operation.result = self._judge(operation, result[0], result[1:], answer.is_resent)
                 return
 
     async def _apply_alone(self, operation: _Operation) -> None:
@@ -128,7 +128,7 @@ class BatchRun:
         except GatewayError as problem:
             operation.result = problem
         else:
-            operation.result = self._judge(operation, answer.status, answer.fields)
+            operation.result = self._judge(operation, answer.status, answer.fields, answer.is_resent)
 
     def _without(self, part: list[_Operation], names: set[str]) -> list[_Operation]:
         """The part that can still be applied, when these names are nowhere.
@@ -148,7 +148,7 @@ class BatchRun:
         verdict.no_orphans(names - asked)
         return left
 
-    def _judge(self, operation: _Operation, status: str, fields: list[str]) -> BatchResult:
+    def _judge(self, operation: _Operation, status: str, fields: list[str], is_resent: bool) -> BatchResult:
         shard, command = self._books.shard.number, operation.command
         try:
             if isinstance(command, Reserve):
@@ -157,7 +157,8 @@ class BatchRun:
                 return verdict.level_written(status, fields, command.location, shard)
             return verdict.changed(operation.name, status, fields, shard, command.id)
         except GatewayError as problem:
-            return problem
+            # Those with a record or a random part recognise themselves; the others by a state from which somebody may have gone on.
+            return problem if operation.target is None else verdict.unless_resent(problem, is_resent)
 
     async def _settle(self, operations: list[_Operation]) -> None:
         """Every result says whether it is committed; those that must be are waited for, the newest last."""

@@ -9,9 +9,10 @@ from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Ack
 from gateway.domain.errors import Corrupt, GatewayError
 from gateway.flush.watermark import NotReached, TooManyWaiting
-from gateway.hot.grouping import Result
+from gateway.hot.grouping import Resent, Result
 from gateway.service.books import UNJUDGED, Books, durability_unknown
 from gateway.service.port import Ended
+from gateway.service.verdict import unless_resent
 
 
 class Begun:
@@ -44,7 +45,7 @@ class Begun:
             answer = self._judge(result[0], result[1:])
             epoch, seq = answer.told.epoch, answer.told.seq
         except GatewayError as refusal:
-            self._ended(refusal)
+            self._ended(unless_resent(refusal, isinstance(result, Resent)))
         except (ValueError, IndexError, KeyError) as unreadable:
             self._ended(Corrupt(f"what Redis answered cannot be read: {unreadable}"))
         else:

@@ -27,7 +27,7 @@ from gateway.hot.shard import Shard
 from gateway.service.forgetting import Forgetting
 from gateway.service.halting import Halting
 from gateway.service.rebuilding import rebuild
-from gateway.service.tail import commit_tail
+from gateway.service.tail import commit_tail, within
 
 log = structlog.get_logger(__name__)
 
@@ -191,7 +191,9 @@ class Opener:
                 log.warning("chain_broken", problem=str(problem), checkpoint=row.checkpoint)
         except EntryInvalid as problem:
             raise Corrupt(f"the log after seq {seq} cannot be read: {problem}") from problem
-        return tail
+        kept = within(tail, await self._ledger.epoch_ends(row.shard))
+        self._is_broken = self._is_broken or len(kept) < len(tail)
+        return kept
 
     async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
         """Redis' data stand, and the shard goes on under the raised epoch."""

@@ -16,7 +16,7 @@ from gateway.domain.command import (
     Release,
     Reserve,
 )
-from gateway.domain.errors import InvalidRequest, ReservationNotFound
+from gateway.domain.errors import GatewayError, InvalidRequest, ReservationNotFound
 from gateway.domain.identifier import Position, ReservationId, mint_random_part, parse_reservation_id, request_record
 from gateway.domain.reservation import EXPIRED, HELD, Reservation, parse_reservation
 from gateway.durable.ledger import ReservationQuery
@@ -135,7 +135,10 @@ class ReservationService:
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}"})
             raise books.missing(id) from None
-        changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
+        try:
+            changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
+        except GatewayError as refusal:
+            raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(changed, call.ack or self._acks[name])
 
     async def _settled(self, answer: ReservationAnswer, ack: Ack) -> ReservationAnswer:

@@ -97,9 +97,12 @@ class StockService:
         except Absent as absent:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}" for id in ids})
             raise _not_reflected(ids, {name[2:] for name in absent.names}) from None
-        if answer.status == "NOT_CONFIRMED":
-            raise _not_reflected(ids, set(answer.fields))
-        written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        try:
+            if answer.status == "NOT_CONFIRMED":
+                raise _not_reflected(ids, set(answer.fields))
+            written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        except GatewayError as refusal:
+            raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(written, call)
 
     def _reflected(self, command: PutLevel) -> list[ReservationId]:

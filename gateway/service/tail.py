@@ -16,6 +16,14 @@ from gateway.service.halting import Halting
 PAGE: Final = 1000
 
 
+def within(tail: list[Entry], ends: dict[int, int]) -> list[Entry]:
+    """The tail up to where its epochs ended. What a server wrote beyond, with the shard open elsewhere, is told as lost."""
+    for at, entry in enumerate(tail):
+        if any(event.seq > ends.get(event.epoch, event.seq) for event in entry.events):
+            return tail[:at]
+    return tail
+
+
 async def commit_tail(
     ledger: Ledger,
     halting: Halting,

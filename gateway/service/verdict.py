@@ -12,6 +12,7 @@ from gateway.domain.errors import (
     DurableStoreUnavailable,
     ExtensionLimit,
     GatewayError,
+    HotStoreUnavailable,
     IdempotencyKeyReused,
     InsufficientOnHand,
     InvalidRequest,
@@ -119,6 +120,13 @@ def level_written(status: str, fields: list[str], location: str, shard: int) -> 
     if status == "TOO_MANY_SOURCES":
         raise _invalid("source", "100 other sources have told about this level, which is the most")
     raise _common(status)
+
+
+def unless_resent(refusal: GatewayError, is_resent: bool) -> GatewayError:
+    """The refusal; but where an earlier reply was lost, that attempt may have been applied, and others have gone on since."""
+    if is_resent and refusal.outcome == "not_applied":
+        return HotStoreUnavailable("the reply to an earlier attempt was lost; repeat the request", outcome="unknown")
+    return refusal
 
 
 def refused_sku(status: str) -> GatewayError:

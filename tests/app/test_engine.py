@@ -7,10 +7,13 @@ import threading
 
 import pytest
 
+from gateway.app import engine
 from gateway.app.refusal import StartRefused
 from gateway.domain.errors import ShardRecovering
 from gateway.domain.event import EntryInvalid
 from gateway.flush.flusher import Fenced
+from gateway.hot.judgement import Judgement
+from gateway.hot.link import Link, Lost
 from gateway.hot.log import ChainBroken
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -61,6 +64,20 @@ async def test_engine_that_can_not_open_lets_go_of_its_stores(stores: Stores) ->
         async with running(stores):
             raise AssertionError("it must not open")
     await until_only(before)
+
+
+async def test_engine_whose_redis_falls_silent_at_the_start_says_so_in_a_line(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection stood, and the reply to the first question is lost: the start is refused, as it is for any Redis not to be had."""
+
+    async def silent(_: Link) -> Judgement:
+        raise Lost("the reply is lost")
+
+    monkeypatch.setattr(engine, "judge", silent)
+    with pytest.raises(StartRefused, match="Redis can not be used: the reply is lost"):
+        async with running(stores):
+            raise AssertionError("it must not start")
 
 
 async def test_engine_says_that_it_is_not_ready_while_its_shard_is_closed(idle: Gateway) -> None:

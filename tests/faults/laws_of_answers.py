@@ -25,12 +25,11 @@ STATE_OF_CODE: Final = {
 }
 
 
-def order_is_real(history: History, circumstances: Circumstances) -> Iterator[Violation]:
+def order_is_real(account: Account, history: History, circumstances: Circumstances) -> Iterator[Violation]:
     """K10: who began after another had ended has the later position, and nobody reads what is older than was read before.
 
-    A hold that is told as lost has no place in the order: a primary that was cut off gave it a number of its own.
+    What was lost with Redis has no place in the order: a replaced primary goes on answering until it learns of it.
     """
-    lost = {call.subject for call in history.calls if call.told.get("code") == "reservation_lost"}
     made: list[tuple[Call, tuple[int, int]]] = []
     seen: dict[str, list[tuple[Call, tuple[int, int]]]] = defaultdict(list)
     for call in history.calls:
@@ -38,12 +37,19 @@ def order_is_real(history: History, circumstances: Circumstances) -> Iterator[Vi
         if position is None or call.answer is None:
             continue
         is_new = call.operation in {"reserve", "adjust", "put"} and call.told.get("applied", True)
-        if is_new and call.attempt == 1 and not call.answer.is_replayed and call.told.get("id") not in lost:
+        if is_new and call.attempt == 1 and not call.answer.is_replayed and _is_kept(account, call, position):
             made.append((call, position))
         if call.told.get("durable") is True or not circumstances.is_hot_lost:
             seen[str(call.told.get("id", call.subject))].append((call, position))
     for calls in (made, *seen.values()):
         yield from _overtaken(calls)
+
+
+def _is_kept(account: Account, call: Call, position: tuple[int, int]) -> bool:
+    event = account.at.get(position)
+    if event is None or event.reservation is None or "id" not in call.told:
+        return event is not None
+    return event.reservation.id == random_part(call.told["id"])
 
 
 def _overtaken(calls: list[tuple[Call, tuple[int, int]]]) -> Iterator[Violation]:

@@ -161,3 +161,15 @@ async def test_expire_gets_past_many_skus_of_a_hold_that_is_nowhere(warehouse: W
 
     assert answer.fields[0] == "1"
     assert await warehouse.counters("Z") == (9, 0, 0)
+
+
+async def test_expire_of_no_holds_ends_also_where_some_are_passed_over(warehouse: Warehouse) -> None:
+    """A bound of nothing takes nothing back, and does not look for more of it for ever."""
+    await warehouse.stock("A", 5)
+    r = await warehouse.hold(wish("A", 1), ttl_ms=1000)
+    await warehouse.advance(1700)
+
+    answer = await warehouse.run(warehouse.expire(0, r.id.random_part))
+
+    assert answer.status == "SWEPT"
+    assert answer.fields[0] == "0"

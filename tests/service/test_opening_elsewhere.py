@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.errors import HotStoreUnavailable
+from gateway.domain.errors import HotStoreUnavailable, ReservationLost
 from gateway.durable.ledger import Ledger
 from gateway.hot.keys import Keys
 from gateway.hot.link import NotSent
@@ -64,4 +64,22 @@ async def test_opening_that_is_led_to_another_server_halfway_installs_nothing_th
     idle.link.lineage = lineage
     assert await idle.keep() == 1
     assert (await idle.read(held)).reservation.state == "held"
+    assert await idle.violations() == []
+
+
+async def test_opening_leaves_out_what_was_written_after_its_epoch_had_ended(idle: Gateway) -> None:
+    """Two servers were primaries at once: the shard was open at the other one, which ended this one's epoch at the checkpoint. What
+    was written here since was told as lost, so it is not taken over though its chain is sound."""
+    await idle.put("tee", 10)
+    await idle.flush()
+    late = await idle.reserve(("tee", 3))
+    row = await idle.ledger.read_shard(0)
+    assert await idle.ledger.raise_epoch(0, row.epoch, "another gateway", 1000) is not None
+    assert await idle.ledger.open_shard(0, row.epoch + 1, "another gateway", 9, 0, [(row.epoch, row.checkpoint)])
+
+    await idle.reopen()
+
+    with pytest.raises(ReservationLost):
+        await idle.read(late)
+    assert (await idle.level("tee")).held == 0
     assert await idle.violations() == []
