@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import check, import_stock, replay, serve, version
+from gateway.cli import check, flashsale, import_stock, replay, serve, version
 
 
 def build() -> typer.Typer:
@@ -21,5 +21,6 @@ def build() -> typer.Typer:
     app.command("check")(check.check)
     app.command("import")(import_stock.import_stock)
     app.command("replay")(replay.replay)
+    app.command("flashsale")(flashsale.flashsale)
     app.command("version")(version.version)
     return app
