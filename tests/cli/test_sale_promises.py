@@ -24,12 +24,16 @@ def kinds(promises: Promises) -> list[str]:
 
 
 def test_promises_find_one_more_than_there_are() -> None:
-    """Three live holds on two units were promised at one moment, whatever becomes of them."""
-    promises = Promises(1, 2, 60.0, Clock())
+    """Three live holds on two units were promised at one moment, whatever becomes of them and comes after them."""
+    clock = Clock()
+    promises = Promises(1, 2, 60.0, clock)
     for number in range(3):
         promises.granted(promises.asks(0, f"k{number}"), f"rsv{number}")
+    clock.now += 100.0
+    promises.granted(promises.asks(0, "k3"), "rsv3")
 
     assert promises.shelves[0].oversold == 1
+    assert promises.shelves[0].held_max == 1
 
 
 def test_promises_allow_a_unit_again_when_its_hold_may_be_over() -> None:

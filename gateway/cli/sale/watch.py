@@ -17,6 +17,7 @@ from gateway.cli.sale.plan import Plan
 
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 2.0
+RATE_SECONDS_MIN = 1.0
 CODES_SHOWN_MAX = 8
 
 
@@ -27,6 +28,7 @@ class Watch:
         self._console = console
         self._plan = plan
         self._seen = (0.0, 0, 0)
+        self._rate = (0.0, 0.0)
 
     def step(self, words: str) -> None:
         """The run does something else now."""
@@ -46,13 +48,13 @@ class Watch:
             tell()
 
     def _rates(self, figures: Figures) -> tuple[float, float]:
-        """Tries and answers per second since the last time that they were shown."""
+        """Tries and answers per second, over a second or more: a shorter time says nothing."""
         now, (then, offered, answered) = clock(), self._seen
-        self._seen = (now, figures.offered, figures.answered)
         seconds = now - (then or figures.start)
-        if seconds <= 0:
-            return 0.0, 0.0
-        return (figures.offered - offered) / seconds, (figures.answered - answered) / seconds
+        if seconds >= RATE_SECONDS_MIN:
+            self._seen = (now, figures.offered, figures.answered)
+            self._rate = ((figures.offered - offered) / seconds, (figures.answered - answered) / seconds)
+        return self._rate
 
     def _line(self, figures: Figures) -> str:
         offered, answered = self._rates(figures)
