@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -108,6 +109,17 @@ def test_page_says_the_numbers_of_the_json() -> None:
     assert {f"codes.{code}" for code in told["codes"]} <= set(tree.numbers)
     assert told["verdict"]["sentence"] in tree.text
     assert told["schedule"]["words"] in tree.text
+
+
+def test_report_tells_no_secret() -> None:
+    """Neither the API key nor a login in the address is in either form."""
+    plan = replace(PLAN, url="https://me:hush@shop.example:8443/api")
+    told = result(plan=plan).as_json()
+    both = json.dumps(told) + page(told)
+
+    assert told["options"]["url"] == "https://shop.example:8443/api"
+    assert "hush" not in both
+    assert PLAN.key not in both
 
 
 def test_page_stands_alone() -> None:

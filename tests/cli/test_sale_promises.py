@@ -110,6 +110,23 @@ def test_promises_find_one_reservation_for_two_buyers_and_an_early_end() -> None
     assert kinds(promises) == ["two_buyers", "early_expiry"]
 
 
+def test_promises_give_holds_the_time_for_which_the_gateway_was_away() -> None:
+    """A gateway that was away for four seconds may let its holds live so much longer: until then a refusal is believed."""
+    clock = Clock()
+    promises = Promises(1, 1, 10.0, clock)
+    promises.granted(promises.asks(0, "k1"), "rsv1")
+    for _ in range(2):
+        clock.now += 4.0
+        promises.disturbed()
+    clock.now += 6.0
+    promises.refused(promises.asks(0, "k2"))
+    assert (kinds(promises), promises.shelves[0].held_max) == ([], 1)
+
+    clock.now += 2.0
+    promises.refused(promises.asks(0, "k3"))
+    assert (kinds(promises), promises.shelves[0].held_max) == (["false_refusal"], 0)
+
+
 def test_promises_of_a_late_answer_are_not_sure() -> None:
     """An outcome that is learnt after the deadline proves no oversell."""
     clock = Clock()

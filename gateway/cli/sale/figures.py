@@ -44,6 +44,7 @@ class Figures:
         self.send_lag = Histogram()
         self.loop_lag = Histogram()
         self.arrived = 0
+        self.last_arrival_seconds = 0.0
         self.offered = 0
         self.answered = 0
         self.repeated = 0
@@ -58,8 +59,10 @@ class Figures:
         self.offered += 1
         self.timeline.at(intended - self.start).counts["offered"] += 1
         if not is_bot_again:
+            now = self._clock()
             self.arrived += 1
-            self.send_lag.add(max(0.0, self._clock() - intended))
+            self.last_arrival_seconds = max(self.last_arrival_seconds, now - self.start)
+            self.send_lag.add(max(0.0, now - intended))
 
     def took(self, operation: str, code: str, intended: float) -> None:
         """A request that was due then has its final answer: `code` is the problem's, empty on a success."""

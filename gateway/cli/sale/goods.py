@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.cli.answer import AnswerUnreadable, GaveUp, RemoteFailed
+from gateway.cli.answer import AnswerUnreadable, Denied, GaveUp, RemoteFailed
 from gateway.cli.play.crowd import crowd
 from gateway.cli.play.level import LevelRead, read_levels
 from gateway.cli.remote import Remote, segment
@@ -52,6 +52,7 @@ class Goods:
         self._plan = plan
         self._skus = [plan.sku(index) for index in range(plan.skus)]
         self._sequence = 0
+        self._is_made = False
 
     async def make(self) -> None:
         """Every sku has its units, and nothing held or committed.
@@ -60,7 +61,13 @@ class Goods:
             StartRefused: a level was not taken, or reads otherwise.
             Denied, GaveUp: as the calls.
         """
-        await self._put(self._plan.units)
+        self._is_made = True
+        try:
+            await self._put(self._plan.units)
+        except Denied:
+            # Nothing is there to be cleared: the words about that would hide these.
+            self._is_made = False
+            raise
         fresh = LevelRead(self._plan.units, 0, 0, self._plan.units)
         read = await read_levels(self._remote, self._skus)
         other = [sku for sku in self._skus if read.levels.get((sku, self._plan.location)) != fresh]
@@ -98,6 +105,8 @@ class Goods:
         left to repeat it.
         """
         cleared = Cleared()
+        if not self._is_made:
+            return cleared
         try:
             # First, so that a request that is still on its way takes nothing any more.
             await self._pause(cleared)

@@ -177,7 +177,7 @@ def _checks(told: Told) -> str:
 
 
 def _lag(schedule: Told) -> str:
-    rows: dict[str, object] = {"loop": schedule["mode"], "offered": f"{schedule['rate_offered_per_second']:,} tries/s"}
+    rows: dict[str, object] = {"loop": schedule["mode"], "offered": f"{schedule['rate_offered_per_second']:,} buyers/s"}
     if schedule["rate_wanted_per_second"] is not None:
         rows["wanted"] = f"{schedule['rate_wanted_per_second']:,} buyers/s"
     for name in ("send_lag", "loop_lag"):

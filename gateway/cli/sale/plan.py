@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 from gateway.cli.sale.pay_delay import PayDelay
 
@@ -60,8 +61,10 @@ class Plan:
         return f"{self.run}.{buyer}.{attempt}"
 
     def as_json(self) -> dict[str, object]:
-        """The options as they were given, without the API key."""
+        """The options as they were given, without the API key and without a login in the address."""
         told = asdict(self)
         for name in ("key", "pay_delay", "pay_delay_text", "run", "settle_seconds_max", "has_conservation", "is_kept"):
             del told[name]
+        parts = urlsplit(self.url)
+        told["url"] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         return told | {"pay_delay": self.pay_delay_text, "conservation": self.has_conservation, "keep": self.is_kept}

@@ -15,6 +15,8 @@ from gateway.cli.sale.shelf import Shelf
 
 #: Our clock and the one that judges deadlines tick apart, and are read at different moments.
 SLACK_SECONDS = 0.25
+#: While a gateway recovers, its clock may stand still for a moment beside the time that it was away.
+AWAY_SLACK_SECONDS = 1.0
 #: Kept word by word; a wrong gateway could contradict itself without end. All are counted.
 CONTRADICTIONS_KEPT_MAX = 1_000
 
@@ -30,6 +32,7 @@ class Hold:
     sku: int
     owner: str
     earliest: float
+    latest: float
     state: str = HELD
     is_sure: bool = True
     is_alive: bool = True
@@ -72,6 +75,7 @@ class Promises:
         self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._ends: list[tuple[float, bool, str]] = []
+        self._away_from = self._away_until = 0.0
 
     @property
     def sold(self) -> int:
@@ -96,13 +100,14 @@ class Promises:
             self.contradictions.add("two_buyers", f"{id} was given to key {asked.owner} and to key {other}")
             return
         earliest = asked.sent + self._ttl_seconds - SLACK_SECONDS
-        hold = Hold(asked.sku, asked.owner, earliest, is_sure=state == HELD and now < earliest)
+        latest = now + self._ttl_seconds + SLACK_SECONDS
+        hold = Hold(asked.sku, asked.owner, earliest, latest, is_sure=state == HELD and now < earliest)
         self.holds[id] = hold
         self.shelves[asked.sku].promise(is_sure=hold.is_sure)
         if state in OVER_STATES:
             self._over(id, state)
         heapq.heappush(self._ends, (hold.earliest, True, id))
-        heapq.heappush(self._ends, (now + self._ttl_seconds + SLACK_SECONDS, False, id))
+        heapq.heappush(self._ends, (latest, False, id))
 
     def refused(self, asked: Asked) -> None:
         """The try was answered with sold out."""
@@ -171,10 +176,21 @@ class Promises:
                 continue
             if is_earliest:
                 self._doubt(hold)
+            elif (latest := hold.latest + self._more_seconds(hold)) > now:
+                heapq.heappush(self._ends, (latest, False, id))
             elif not hold.is_paying:
                 # While its confirm is under way it may have been sold in time: the answer will tell.
                 self._end(hold)
         return now
+
+    def disturbed(self) -> None:
+        """The gateway was away or recovering just now. It may give its holds more time for that, so their latest ends move."""
+        self._away_until = self._clock()
+        self._away_from = self._away_from or self._away_until
+
+    def _more_seconds(self, hold: Hold) -> float:
+        is_moved = self._away_from and hold.latest >= self._away_from
+        return self._away_until - self._away_from + AWAY_SLACK_SECONDS if is_moved else 0.0
 
     def _settle(self, asked: Asked) -> None:
         self.unknown.pop(asked.owner, None)

@@ -10,9 +10,10 @@ from gateway.cli.sale.plan import Plan
 LAG_SECONDS_MAX = 0.010
 
 
-def punctuality(plan: Plan, figures: Figures, seconds: float) -> dict[str, object]:
-    """`mode`, `rate_wanted_per_second` (null in a closed loop), `rate_offered_per_second`, `is_kept`, `words` (what to think of the
-    figures), `send_lag` (null in a closed loop) and `loop_lag` as histograms, `queued` (tries that found every connection busy).
+def punctuality(plan: Plan, figures: Figures) -> dict[str, object]:
+    """`mode`, `rate_wanted_per_second` (null in a closed loop), `rate_offered_per_second` (buyers, until the last one came), `is_kept`,
+    `words` (what to think of the figures), `send_lag` (null in a closed loop) and `loop_lag` as histograms, `queued` (requests that
+    found every connection busy).
 
     `send_lag` is from the intended start of a buyer to the moment its first request leaves our hands; `loop_lag` is how late this
     process woke up from short sleeps: both are our own lateness and are contained in every latency.
@@ -40,7 +41,9 @@ def punctuality(plan: Plan, figures: Figures, seconds: float) -> dict[str, objec
         if plan.is_open_loop
         else f"closed loop, {plan.concurrency} buyers at once",
         "rate_wanted_per_second": plan.rate_per_second if plan.is_open_loop else None,
-        "rate_offered_per_second": round(figures.offered / seconds, 1) if seconds else 0.0,
+        "rate_offered_per_second": round(figures.arrived / seconds, 1)
+        if (seconds := figures.last_arrival_seconds)
+        else 0.0,
         "is_kept": not complaints,
         "words": words,
         "send_lag": figures.send_lag.as_json() if plan.is_open_loop else None,

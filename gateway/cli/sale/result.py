@@ -60,7 +60,7 @@ class Result:
             "options": self.plan.as_json(),
             "machine": self.machine,
             "gateway": self.gateway,
-            "schedule": punctuality(self.plan, figures, self.seconds),
+            "schedule": punctuality(self.plan, figures),
             "totals": {
                 "arrived": figures.arrived,
                 "offered": figures.offered,

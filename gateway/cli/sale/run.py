@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.cli.answer import RemoteFailed
 from gateway.cli.play.invoice import clock
-from gateway.cli.remote import connect
+from gateway.cli.remote import NO_ANSWER, connect
 from gateway.cli.sale.arrivals import arrive
 from gateway.cli.sale.buyer import Buyer, Stage
 from gateway.cli.sale.crowd_member import member
@@ -26,6 +26,8 @@ from gateway.cli.sale.watch import Watch
 #: From the end of the preparations to the first buyer, so that the first one is not late.
 START_SECONDS = 0.2
 TICK_SECONDS = 0.02
+#: What a gateway says, or does not say, while it or its hot store is away.
+AWAY_CODES = frozenset({NO_ANSWER, "shard_recovering", "hot_store_unavailable"})
 
 
 async def run(plan: Plan, watch: Watch) -> Result:
@@ -36,17 +38,23 @@ async def run(plan: Plan, watch: Watch) -> Result:
             answers; so it is when the task is cancelled.
     """
     figures = Figures(clock())
+    promises = Promises(plan.skus, plan.units, plan.ttl_seconds)
+
+    def on_repeat(code: str) -> None:
+        figures.repeat(code)
+        if code in AWAY_CODES:
+            promises.disturbed()
+
     async with connect(
         plan.url,
         plan.shop,
         key=plan.key,
         connections_max=plan.connections,
         patience_seconds=plan.patience_seconds,
-        on_repeat=figures.repeat,
+        on_repeat=on_repeat,
     ) as remote:
         await remote.probe()
         gateway = await describe_gateway(remote)
-        promises = Promises(plan.skus, plan.units, plan.ttl_seconds)
         goods = Goods(remote, plan)
         sale = Sale(Stage(remote, plan, promises, figures), goods, watch)
         cleared: Cleared | None = None
