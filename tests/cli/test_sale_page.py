@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gateway.cli.sale.charts import Series, areas, bars, lines
+from gateway.cli.sale.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Series, areas, bars, lines
 from gateway.cli.sale.figures import Figures
 from gateway.cli.sale.goods import Cleared
 from gateway.cli.sale.page import page
@@ -188,12 +188,12 @@ def test_charts_draw_what_they_are_given() -> None:
     upper = [tuple(map(float, point.split(","))) for point in polygons[1].attrib["points"].split()]
 
     assert path.attrib["d"].count("M") == 2
-    assert all(46 <= x <= 392 for x in numbers[::2])
-    assert all(12 <= y <= 194 for y in numbers[1::2])
-    assert numbers[1] == 194.0
-    assert numbers[3] == 12.0
-    assert upper[0][1] == 12.0
-    assert upper[1][1] == upper[2][1] == pytest.approx(194 - 182 / 4)
+    assert all(LEFT <= x <= WIDTH - RIGHT for x in numbers[::2])
+    assert all(TOP <= y <= HEIGHT - BOTTOM for y in numbers[1::2])
+    assert numbers[1] == HEIGHT - BOTTOM
+    assert numbers[3] == TOP
+    assert upper[0][1] == TOP
+    assert upper[1][1] == upper[2][1] == pytest.approx(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) / 4)
     assert drawn.find(".//title") is not None
 
 

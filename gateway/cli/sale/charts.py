@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 400, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 12, 26
-BAR_HEIGHT, BAR_LEFT, BAR_RIGHT = 26, 104, 84
+WIDTH, HEIGHT = 340, 200
+LEFT, RIGHT, TOP, BOTTOM = 40, 6, 12, 26
+BAR_HEIGHT, BAR_LEFT, BAR_RIGHT = 26, 96, 66
 
 #: Values over time; None where there is none.
 Values = Sequence[float | None]
