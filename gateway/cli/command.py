@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import check, import_stock, repair, replay, serve, version
+from gateway.cli import check, flashsale, import_stock, repair, replay, serve, version
 
 
 def build() -> typer.Typer:
@@ -22,5 +22,6 @@ def build() -> typer.Typer:
     app.command("repair")(repair.repair)
     app.command("import")(import_stock.import_stock)
     app.command("replay")(replay.replay)
+    app.command("flashsale")(flashsale.flashsale)
     app.command("version")(version.version)
     return app

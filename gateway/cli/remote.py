@@ -31,6 +31,8 @@ ATTEMPT_SECONDS_MAX = 10.0
 #: One attempt of an upload, which is thousands of changes.
 UPLOAD_SECONDS_MAX = 120.0
 PROBE_SECONDS = 5.0
+#: What an attempt without any answer is called.
+NO_ANSWER = "no_answer"
 
 #: 408 and 429 ask for the same request again, as does every 5xx: nothing happened, or the same key tells what
 #: did.
@@ -68,11 +70,20 @@ class Remote:
     So an outcome is learnt, never guessed: the caller gives a key to what must not happen twice.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, shop: str, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        shop: str,
+        patience_seconds: float,
+        on_repeat: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        """`on_repeat` is told of each attempt that was not final: the problem's code, or `no_answer`."""
         self._session = session
         self._url = url
         self._shop = shop
         self._patience_seconds = patience_seconds
+        self._on_repeat = on_repeat
 
     async def probe(self) -> None:
         """The gateway lives.
@@ -134,6 +145,7 @@ class Remote:
             heard = await self._attempt(request, attempts)
             if heard.is_final and heard.answer is not None:
                 return heard.answer
+            self._on_repeat(heard.answer.code if heard.answer else NO_ANSWER)
             doubled = min(PAUSE_SECONDS_MIN * 2.0 ** min(attempts - 1, 20), PAUSE_SECONDS_MAX)
             jitter = random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load, it protects nothing
             pause = max(heard.after_seconds, doubled * jitter)
@@ -181,9 +193,15 @@ class Remote:
 
 @asynccontextmanager
 async def connect(
-    url: str, shop: str, *, key: str = "", connections_max: int = 4, patience_seconds: float = 0.0
+    url: str,
+    shop: str,
+    *,
+    key: str = "",
+    connections_max: int = 4,
+    patience_seconds: float = 0.0,
+    on_repeat: Callable[[str], None] = lambda code: None,
 ) -> AsyncIterator[Remote]:
-    """A client of the gateway at `url` for as long as the block lasts.
+    """A client of the gateway at `url` for as long as the block lasts; `on_repeat` as in Remote.
 
     Raises:
         UrlInvalid: the address has no host or is not http(s).
@@ -196,7 +214,7 @@ async def connect(
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Authorization": f"Bearer {key}"} if key else {},
     ) as session:
-        yield Remote(session, url.rstrip("/"), shop, patience_seconds)
+        yield Remote(session, url.rstrip("/"), shop, patience_seconds, on_repeat)
 
 
 def segment(text: str) -> str:

@@ -39,6 +39,17 @@ class Faults:
     reads_fulfilled_as: str = ""
     grants_one_less: bool = False
     loses_holds: bool = False
+    loses_a_unit: bool = False
+    hides_units: int = 0
+    doubles_keys: bool = False
+    doubles_quietly: bool = False
+    gives_one_id: bool = False
+    forgets_sales: bool = False
+    forgets_keys: bool = False
+    refuses_payment: bool = False
+    keeps_what_is_released: bool = False
+    # No lie: what this gateway allows.
+    ttl_seconds_max: int = 86_400
 
 
 @dataclass
@@ -61,6 +72,8 @@ class FakeGateway:
     sequences: dict[str, int] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
+    version: str = "0.0.0-fake"
     requests: list[tuple[str, str]] = field(default_factory=list)
     uploads: list[bytes] = field(default_factory=list)
     violations: list[dict[str, object]] = field(default_factory=list)
@@ -85,10 +98,13 @@ class FakeGateway:
             [
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
+                web.get("/openapi.json", self._openapi),
                 web.get("/v1/admin/conservation", self._conservation),
                 web.post("/v1/stock/import", self._import),
                 web.post("/v1/stock/query", self._query),
                 web.post("/v1/stock/{sku}/{location}/adjust", self._adjust),
+                web.post("/v1/stock/{sku}/pause", self._pause),
+                web.post("/v1/batch", self._batch),
                 web.post("/v1/reservations", self._reserve),
                 web.get("/v1/reservations", self._search),
                 web.get("/v1/reservations/{id}", self._read),
@@ -146,7 +162,13 @@ class FakeGateway:
     # ------------------------------------------------------------------ the rules
 
     def held(self, sku: str) -> int:
-        return sum(q for hold in self.holds.values() if self.state(hold) == "held" for s, q in hold.lines if s == sku)
+        return self._units(sku, "held")
+
+    def committed(self, sku: str) -> int:
+        return self._units(sku, "confirmed")
+
+    def _units(self, sku: str, state: str) -> int:
+        return sum(q for hold in self.holds.values() if self.state(hold) == state for s, q in hold.lines if s == sku)
 
     def state(self, hold: Hold) -> str:
         is_due = asyncio.get_running_loop().time() >= hold.deadline and not self.faults.keeps_holds
@@ -163,6 +185,23 @@ class FakeGateway:
         checks = {"redis": {"ok": self.is_ready, "detail": "7.2 [primary]"}}
         shape = {"status": "ready" if self.is_ready else "unready", "checks": checks}
         return web.json_response(shape, status=200 if self.is_ready else 503)
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return web.json_response({"info": {"version": self.version}})
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        self.paused.add(request.match_info["sku"])
+        return web.json_response({"sku": request.match_info["sku"], "paused": True})
+
+    async def _batch(self, request: web.Request) -> web.Response:
+        """Releases alone."""
+        results = []
+        for operation in (await request.json())["operations"]:
+            hold = self.holds[operation["id"]]
+            if self.state(hold) in ("held", "confirmed") and not self.faults.keeps_what_is_released:
+                hold.state = "released"
+            results.append({"status": 200, "body": self.shape(hold)})
+        return web.json_response({"results": results})
 
     async def _conservation(self, request: web.Request) -> web.Response:
         if self.conservation_status != 200:
@@ -201,9 +240,9 @@ class FakeGateway:
         stock = []
         for sku in skus:
             if sku in self.on_hand:
-                held = self.held(sku)
-                counters = {"on_hand": self.on_hand[sku], "held": held, "committed": 0}
-                counters["available"] = self.on_hand[sku] - held
+                held, committed = self.held(sku), self.committed(sku)
+                counters = {"on_hand": self.on_hand[sku], "held": held, "committed": committed}
+                counters["available"] = self.on_hand[sku] - held - committed
                 level = {"location": "main", "deductions": {}, "safety_stock": 0, **counters}
                 stock.append({"sku": sku, "paused": False, **counters, "locations": [level]})
         return web.json_response({"stock": stock, "not_found": [sku for sku in skus if sku not in self.on_hand]})
@@ -223,39 +262,67 @@ class FakeGateway:
 
     async def _reserve(self, request: web.Request) -> web.Response:
         body, key = await request.json(), request.headers["Idempotency-Key"]
-        if key in self.keys:
+        faults = self.faults
+        if key in self.keys and faults.forgets_keys:
+            return problem(409, "out_of_stock")
+        if key in self.keys and not faults.doubles_keys:
+            if faults.doubles_quietly:
+                self._hold(self.keys[key].lines, "quiet", body)
             return web.json_response(self.shape(self.keys[key]), status=201, headers={"Idempotent-Replayed": "true"})
+        if faults.gives_one_id and self.holds:
+            return web.json_response(self.shape(next(iter(self.holds.values()))), status=201)
         wanted: dict[str, int] = {}
         for line in body["lines"]:
             wanted[line["sku"]] = wanted.get(line["sku"], 0) + line["quantity"]
+        if body["ttl_seconds"] > faults.ttl_seconds_max:
+            return problem(422, "invalid_request")
         if any(s not in self.on_hand for s in wanted):
             return problem(422, "unknown_sku")
-        spare = self.faults.oversells_by
-        if any(self.on_hand[s] - self.held(s) + spare < q for s, q in wanted.items()):
+        spare = faults.oversells_by - faults.hides_units
+        if any(self.on_hand[s] - self.held(s) - self.committed(s) + spare < q for s, q in wanted.items()):
             return problem(409, "out_of_stock")
         lines = list(wanted.items())
         if self.faults.grants_one_less:
             lines[0] = (lines[0][0], lines[0][1] - 1)
-        ttl = 0.0 if self.faults.expires_early else body["ttl_seconds"]
-        deadline = asyncio.get_running_loop().time() + ttl
-        hold = Hold(f"rsv_0-1-{len(self.holds) + 1}-x", "held", lines, deadline, body.get("reference"))
-        self.holds[hold.id] = self.keys[key] = hold
+        self.keys[key] = hold = self._hold(lines, "x", body)
+        told = self.shape(hold)
         if self.faults.loses_holds:
             hold.state, hold.is_lost = "released", True
-        return web.json_response(self.shape(hold), status=201)
+        return web.json_response(told, status=201)
+
+    def _hold(self, lines: list[tuple[str, int]], suffix: str, body: dict[str, Any]) -> Hold:
+        ttl = 0.0 if self.faults.expires_early else body["ttl_seconds"]
+        deadline = asyncio.get_running_loop().time() + ttl
+        hold = Hold(f"rsv_0-1-{len(self.holds) + 1}-{suffix}", "held", lines, deadline, body.get("reference"))
+        self.holds[hold.id] = hold
+        return hold
 
     async def _confirm(self, request: web.Request) -> web.Response:
         hold = self.holds[request.match_info["id"]]
         if hold.is_lost:
             return problem(410, "reservation_lost")
+        if self.faults.refuses_payment:
+            return problem(409, "reservation_released")
+        is_shipped = (await request.json()).get("fulfil", False)
         match self.state(hold):
             case "expired":
                 return problem(409, "reservation_expired")
+            case "held" if not is_shipped:
+                return self._sell(hold)
             case "held":
                 hold.state = "fulfilled"
                 for index, (sku, quantity) in enumerate(hold.lines):
                     self.on_hand[sku] -= quantity - int(index == 0 and self.faults.ships_one_less)
         return web.json_response(self.shape(hold))
+
+    def _sell(self, hold: Hold) -> web.Response:
+        if self.faults.loses_a_unit and not self.committed(hold.lines[0][0]):
+            self.on_hand[hold.lines[0][0]] -= 1
+        hold.state = "confirmed"
+        told = self.shape(hold)
+        if self.faults.forgets_sales:
+            hold.state = "held"
+        return web.json_response(told)
 
     async def _read(self, request: web.Request) -> web.Response:
         hold = self.holds.get(request.match_info["id"])
@@ -270,7 +337,14 @@ class FakeGateway:
 
     async def _search(self, request: web.Request) -> web.Response:
         """A page holds two, so that cursors are really followed."""
-        found = [self.shape(h) for h in self.holds.values() if self.state(h) == request.query["state"]]
+        asked = request.query
+        found = [
+            self.shape(hold)
+            for hold in self.holds.values()
+            if asked.get("state", self.state(hold)) == self.state(hold)
+            and asked.get("reference", hold.reference) == hold.reference
+            and not hold.is_lost
+        ]
         at = int(request.query.get("cursor", 0))
         following = str(at + 2) if at + 2 < len(found) else None
         return web.json_response({"reservations": found[at : at + 2], "next_cursor": following})

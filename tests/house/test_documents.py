@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.cli.command import build
 from gateway.domain.errors import all_errors
 from tests.house.source import ROOT
 
@@ -18,6 +19,17 @@ def test_documents_list_every_error_code() -> None:
     assert sorted(codes - set(table)) == [], "codes that README.md does not list"
     assert sorted(set(table) - codes) == [], "codes that README.md invents"
     assert len(table) == len(set(table)), "a code that README.md lists twice"
+
+
+def test_documents_tell_of_every_command() -> None:
+    """README.md has each subcommand in its table of tools, CHANGELOG.md names it, and neither table nor command is alone."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"^\| `gateway (\w+)", readme, re.MULTILINE))
+    commands = {str(command.name) for command in build().registered_commands}
+
+    assert table == commands
+    assert [name for name in sorted(commands) if f"gateway {name}" not in changelog and name != "version"] == []
 
 
 def test_documents_lua_readme_names_every_text_form() -> None:
