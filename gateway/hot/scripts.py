@@ -38,6 +38,9 @@ NAMES = (
     "ticket",
     "load",
     "settle",
+    "restore_holds",
+    "restore_index",
+    "restore_skus",
     "open",
 )
 

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -25,6 +26,7 @@ from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
 from gateway.service.rebuilding import rebuild
+from gateway.service.restoring import forget_before
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Opener:
         self._deployment = deployment
         self._policy = policy
         self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
+        self._claimed_s = 0.0  # when the row was last claimed, by the loop's clock
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
 
@@ -86,6 +89,7 @@ class Opener:
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
+        self._claimed_s = asyncio.get_running_loop().time()
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
         await self._commit_tail(raised, tail)
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
@@ -207,6 +211,7 @@ class Opener:
                 raise Corrupt(f"the log cannot be read: {problem}") from problem
             if not await self._ledger.append(batch, owner=self._owner):
                 raise ShardRecovering("another gateway has overtaken this one")
+            await self._keep_claim(raised.epoch)
             digest = page[-1].digest
 
     async def _adopt(self, raised: ShardRow, meta: Meta, tail: list[Entry], lineage: str) -> ShardRow:
@@ -220,7 +225,7 @@ class Opener:
         is_first = raised.checkpoint == 0 and raised.epoch == 1
         generation = raised.epoch
         keys = Keys(self._shard.prefix, self._shard.number, generation)
-        counts = await rebuild(self._shard, keys, self._ledger)
+        counts = await rebuild(self._shard, keys, self._ledger, raised.epoch, partial(self._keep_claim, raised.epoch))
         ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
         how = "created" if is_first else "rebuilt"
         await self._install(raised.epoch, meta, raised.checkpoint, raised.digest, generation, lineage, ask_ms, how)
@@ -228,10 +233,17 @@ class Opener:
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
         )
         row = await self._publish(raised, generation, 0 if is_first else self._shard.now_ms(), tail, raised.checkpoint)
-        old = meta.generation if meta is not None else raised.generation
-        if old != generation:
-            self._forget_task = asyncio.create_task(self._forget(old))
+        self._forget_task = asyncio.create_task(forget_before(self._shard, generation))
         return row
+
+    async def _keep_claim(self, epoch: int) -> None:
+        """The row stays this gateway's, however long the opening takes. Raises ShardRecovering when it is another's."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._claimed_s < OWNER_LEASE_MS / 3000:
+            return
+        if not await self._ledger.keep_claim(self._shard.number, epoch, self._owner, OWNER_LEASE_MS):
+            raise ShardRecovering("another gateway has overtaken this one")
+        self._claimed_s = now_s
 
     async def _install(
         self, epoch: int, meta: Meta | None, seq: int, digest: str, generation: int, lineage: str, ask_ms: int, how: str
@@ -273,17 +285,6 @@ class Opener:
         if not await ledger.open_shard(shard.number, raised.epoch, self._owner, generation, rebuilt_ms, ended):
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
-
-    async def _forget(self, generation: int) -> None:
-        """The keys of a generation that is over are dropped, a page at a time."""
-        base = Keys(self._shard.prefix, self._shard.number, generation).base
-        cursor = "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{base}*", PAGE)
-            if names:
-                await self._shard.ask("UNLINK", *names)
-            if cursor == "0":
-                return
 
 
 def _reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:

@@ -143,7 +143,7 @@ async def test_recovering_drops_the_keys_of_the_old_generation(idle: Gateway, da
     await find_closed(idle)
     await idle.keep()
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*[task for task in others if "_forget" in repr(task)])
+    await asyncio.gather(*[task for task in others if "forget_before" in repr(task)])
     assert idle.shard.keys.base != old
     assert await idle.keys(f"{old}*") == []
     assert (await idle.level("tee")).held == 3
