@@ -55,6 +55,13 @@ class GatewayServer:
         )
         self._server.start()
 
+    @property
+    def pid(self) -> int:
+        """The process of the gateway. Raises ServerFailure when it does not run."""
+        if self._server is None or self._server.pid is None:
+            raise ServerFailure("the gateway does not run")
+        return self._server.pid
+
     def renew(self) -> None:
         """The gateway is another process on the same stores. Raises as `start` does."""
         if self._server is not None:

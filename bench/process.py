@@ -76,6 +76,11 @@ class Server:
             self.stop()
             raise
 
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
     def stop(self) -> None:
         """The server has ended. Safe to repeat."""
         if self._process is not None:

@@ -25,7 +25,8 @@ log = structlog.get_logger("gateway.web")
 
 LAST_WAIT_S: Final = 0.5  # what a handler may take to end once it was told that its time is over
 _TOO_MANY: Final = "Too many headers received"
-_unmatched: Final = RouteMetrics("unmatched", "any")
+#: Counts what never became a request.
+unmatched: Final = RouteMetrics("unmatched", "any")
 
 
 class Connection(web.RequestHandler):
@@ -136,7 +137,7 @@ class Connection(web.RequestHandler):
     def _problem(self, error: GatewayError) -> Answer:
         answer = self._problems.answer(error, self._next_request_id())
         answer.force_close()
-        _unmatched.answered(answer.status, 0.0)
+        unmatched.answered(answer.status, 0.0)
         return answer
 
     def log_exception(self, *args: Any, **kw: Any) -> None:

@@ -14,6 +14,7 @@ from gateway.web import server
 from gateway.web.connection import Connection
 from gateway.web.direct import DirectConnection, is_known
 from gateway.web.problems import Problems
+from gateway.web.wire import SHARED_BYTES_MIN, Answer
 from tests.web.conftest import LIMITS, Gateway
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -278,6 +279,22 @@ async def test_client_that_does_not_read_is_cut(start: Any) -> None:
 
     writer.close()
     assert not reader.at_eof()
+
+
+async def test_large_body_is_not_copied_for_each_client() -> None:
+    """A page that is there once stays one, however many clients are slow to read it; a small answer is one write."""
+    page = b"x" * (SHARED_BYTES_MIN + 1)
+    written: list[bytes] = []
+    request = Mock(keep_alive=True, version=(1, 1), method="GET")
+    request.transport.write = written.append
+
+    Answer(200, page).send(request)
+    Answer(200, b"{}").send(request)
+
+    assert len(written) == 3
+    assert written[1] is page
+    assert written[0].endswith(b"Content-Length: %d\r\n\r\n" % len(page))
+    assert written[2].endswith(b"\r\n\r\n{}")
 
 
 async def test_drain_lets_requests_in_flight_end(start: Any) -> None:
