@@ -86,6 +86,12 @@ class Server:
         if self._process is not None:
             end_child(self._process, [(signal.SIGTERM, STOP_SECONDS_MAX)])
 
+    def kill(self) -> None:
+        """Kill -9: the process is gone without a chance to clean up."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def renew(self) -> None:
         """The server is another process. Raises as `start` does."""
         self.stop()
