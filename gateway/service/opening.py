@@ -25,6 +25,7 @@ from gateway.flush.batches import build_batch
 from gateway.hot.keys import Keys
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.shard import Shard
+from gateway.service.deployment import verify_store
 from gateway.service.rebuilding import rebuild
 from gateway.service.restoring import forget_before
 
@@ -70,6 +71,7 @@ class Opener:
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         shard, ledger = self._shard, self._ledger
+        await verify_store(self._ledger, self._deployment)
         await self._load_scripts()
         lineage = shard.link.lineage
         while True:
@@ -104,6 +106,7 @@ class Opener:
 
         Raises ShardRecovering where it is not, and what `open` raises.
         """
+        await verify_store(self._ledger, self._deployment)
         await self._load_scripts()
         lineage = self._shard.link.lineage
         row, meta = await self._ledger.read_shard(self._shard.number), await self._read_meta()
