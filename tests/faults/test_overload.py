@@ -136,6 +136,31 @@ async def test_idle_and_slow_clients_take_nothing_from_the_others(site_of: SiteO
     await site.verdict()
 
 
+@pytest.mark.parametrize(
+    ("half", "seconds"),
+    [
+        (b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\n", 5),
+        (b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{", 10),
+    ],
+    ids=["head", "body"],
+)
+async def test_half_a_request_is_ended_in_its_time(site_of: SiteOf, half: bytes, seconds: int) -> None:
+    """With the settings as they are delivered: a head has 5 s and a body 10 s, then the client is told 408 and the connection ends."""
+    site = site_of()
+    await asyncio.to_thread(site.gateways[0].start)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(site.addresses[0].rpartition(":")[2]))
+    begun_s = time.monotonic()
+
+    writer.write(half)
+    async with asyncio.timeout(seconds + 15):
+        answer = await reader.read()
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"not_applied"' in answer
+    assert seconds - 0.5 < time.monotonic() - begun_s
+    writer.close()
+
+
 class Silent(asyncio.Protocol):
     """A client that says nothing by itself."""
 
