@@ -33,8 +33,8 @@ WRONG, MISSED, INTERRUPTED = 1, 3, 130
 
 
 def chosen_rows(only: tuple[str, ...]) -> list[type[Row]]:
-    """The rows that were asked for, and those they are compared with; all where none was named."""
-    names = set(only or ROWS)
+    """The rows that were asked for, and those they are compared with; all but the long ones where none was named."""
+    names = set(only or (name for name, row in ROWS.items() if row.by_default))
     while True:
         rows = [row for name, row in ROWS.items() if name in names]
         references = {one.row for row in rows if issubclass(row, RateRow) for one in row.references}
@@ -104,7 +104,7 @@ def keep(run: Run, only: tuple[str, ...]) -> None:
 
 def main(words: list[str]) -> int:
     """The report is printed, and kept where it may be; returns the exit status."""
-    arguments = parse(words, list(ROWS))
+    arguments = parse(words, list(ROWS), [name for name, row in ROWS.items() if not row.by_default])
     # Also where they arrive ignored (a job in the background): without them the servers would be left to
     # their leash.
     signal.signal(signal.SIGINT, signal.default_int_handler)

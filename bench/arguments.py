@@ -30,10 +30,16 @@ class Arguments:
     generator: GeneratorName
 
 
-def parse(words: list[str], rows: list[str]) -> Arguments:
+def parse(words: list[str], rows: list[str], long: list[str]) -> Arguments:
     """The arguments, checked; ends the program with a sentence where they are wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway against references.")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=f"rows: {', '.join(rows)}")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"rows: {', '.join(rows)}; {' and '.join(long)} take minutes and run only when they are named",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds of each row (default 5)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.client import GatewayClient
@@ -19,8 +20,11 @@ REDIS_SETTINGS = {"auto-aof-rewrite-percentage": "0"}
 class GatewayServer:
     """One worker with a private Redis of its own; the database is the caller's."""
 
-    def __init__(self, folder: Path, redis_binary: Path, database_url: str) -> None:
-        """Nothing is touched before `start`."""
+    def __init__(
+        self, folder: Path, redis_binary: Path, database_url: str, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Nothing is touched before `start`. `settings` are variables of the gateway that go over ours."""
+        self._settings = dict(settings or {})
         self.database_url = database_url
         self.redis = PrivateRedis(folder / "redis", redis_binary, settings=REDIS_SETTINGS)
         self.port = free_port()
@@ -51,14 +55,28 @@ class GatewayServer:
                 "GATEWAY_PORT": str(self.port),
                 "GATEWAY_DATA_DIR": str(self._folder / "data"),
                 "GATEWAY_LOG__LEVEL": "warning",
-            },
+            }
+            | self._settings,
         )
         self._server.start()
+
+    @property
+    def pid(self) -> int:
+        """The process of the gateway. Raises ServerFailure when it does not run."""
+        if self._server is None or self._server.pid is None:
+            raise ServerFailure("the gateway does not run")
+        return self._server.pid
 
     def renew(self) -> None:
         """The gateway is another process on the same stores. Raises as `start` does."""
         if self._server is not None:
             self._server.renew()
+
+    def restart_killed(self) -> None:
+        """Kill -9, and at once it is started again; returns when it is ready. Raises as `start` does."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.start()
 
     def stop(self) -> None:
         """The gateway has drained and ended, then Redis. Safe to repeat."""

@@ -76,10 +76,21 @@ class Server:
             self.stop()
             raise
 
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
     def stop(self) -> None:
         """The server has ended. Safe to repeat."""
         if self._process is not None:
             end_child(self._process, [(signal.SIGTERM, STOP_SECONDS_MAX)])
+
+    def kill(self) -> None:
+        """Kill -9: the process is gone without a chance to clean up."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def renew(self) -> None:
         """The server is another process. Raises as `start` does."""

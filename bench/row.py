@@ -60,6 +60,8 @@ class Row(ABC):
     title: ClassVar[str]
     needs_gateway: ClassVar[bool] = True
     needs_postgres: ClassVar[bool] = True
+    #: False for a row that takes minutes: it runs only when it is named.
+    by_default: ClassVar[bool] = True
 
     def __init__(self, stage: Stage) -> None:
         """Nothing is started before `prepare` or `measure`."""

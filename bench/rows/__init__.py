@@ -11,9 +11,12 @@ from bench.rows.life import Life
 from bench.rows.memory import Memory
 from bench.rows.noop import Noop
 from bench.rows.noop_get import NoopGet
+from bench.rows.overload import Overload
 from bench.rows.read import Read
+from bench.rows.recovery import Recovery
 from bench.rows.sold_out import SoldOut
 
 ROWS: dict[str, type[Row]] = {
-    row.name: row for row in (Noop, NoopGet, Diy, DiyTuned, Hot, Durable, SoldOut, Life, Read, Memory)
+    row.name: row
+    for row in (Noop, NoopGet, Diy, DiyTuned, Hot, Durable, SoldOut, Life, Read, Memory, Overload, Recovery)
 }

@@ -116,6 +116,9 @@ class Ledger(Protocol):
         gate's row lock. After CommitUnknown read the row: it names its owner.
         """
 
+    async def keep_claim(self, shard: int, epoch: int, owner: str, lease_ms: int) -> bool:
+        """The shard stays `owner`'s, who recovers it under `epoch`, until now + lease_ms. False when it was overtaken."""
+
     async def open_shard(
         self,
         shard: int,
@@ -173,8 +176,8 @@ class Ledger(Protocol):
     async def read_request(self, record: str) -> RequestRow | None:
         """What a key did last, or None."""
 
-    def live_reservations(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
-        """(random part, packed) of every held or confirmed reservation, in pages of one snapshot.
+    def open_holds(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+        """(random part, packed) of every reservation that is stored as held, in pages of one snapshot.
 
         `skus_with_holds` reads a snapshot of its own. The two agree as long as nobody can append in between: while
         the shard is `recovering` under the reader's epoch. A reader that stops early should close the iterator

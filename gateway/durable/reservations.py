@@ -31,6 +31,19 @@ _LIVE_PAGE: Final = Statement(
     .order_by(*_BY_STATE)
     .limit(number("page"))
 )
+#: As `_LIVE_PAGE`, of holds alone. By shop and not by state first, as the index is; sales between are passed by in the index.
+_HELD_PAGE: Final = Statement(
+    select(reservations.c.id, reservations.c.packed, reservations.c.shop, reservations.c.created_ms)
+    .where(
+        reservations.c.shard == number("of_shard"),
+        text(LIVE),
+        reservations.c.state == HELD,
+        tuple_(*_BY_STATE)
+        > tuple_(word("after_shop"), word("after_state"), number("after_created_ms"), word("after_id")),
+    )
+    .order_by(*_BY_STATE)
+    .limit(number("page"))
+)
 
 
 _STORED: Final = select(reservations.c.id, reservations.c.state, reservations.c.seq, reservations.c.packed)
@@ -79,6 +92,26 @@ async def live_reservations(
         if not rows:
             return
         yield [(random_part, state, packed) for _, state, _, random_part, packed in rows]
+        last = rows[-1]
+
+
+async def open_holds(connection: Connection, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+    """As `Ledger.open_holds`; on a snapshot."""
+    last: Sequence[Any] = ("", "", "", -1)
+    while True:
+        random_part, _, shop, created_ms = last
+        rows = await connection.fetch(
+            _HELD_PAGE,
+            of_shard=shard,
+            after_shop=shop,
+            after_state=HELD,
+            after_created_ms=created_ms,
+            after_id=random_part,
+            page=page,
+        )
+        if not rows:
+            return
+        yield [(row[0], row[1]) for row in rows]
         last = rows[-1]
 
 

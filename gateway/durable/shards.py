@@ -64,6 +64,16 @@ _RAISE: Final = Statement(
         owner_deadline_ms=StoreClock() + number("lease_ms"),
     )
 )
+_KEEP_CLAIM: Final = Statement(
+    update(shards)
+    .where(
+        shards.c.shard == number("of_shard"),
+        shards.c.epoch == number("own_epoch"),
+        shards.c.state == "recovering",
+        shards.c.owner == word("by_owner"),
+    )
+    .values(owner_deadline_ms=StoreClock() + number("lease_ms"))
+)
 _OPEN: Final = Statement(
     update(shards)
     .where(
@@ -164,6 +174,12 @@ async def raise_epoch(
         above=above,
     )
     return await read_row(connection, shard) if moved else None
+
+
+async def keep_claim(connection: Connection, shard: int, epoch: int, owner: str, lease_ms: int) -> bool:
+    """As `Ledger.keep_claim`."""
+    given = {"of_shard": shard, "own_epoch": epoch, "by_owner": owner, "lease_ms": lease_ms}
+    return await connection.execute(_KEEP_CLAIM, **given) == 1
 
 
 async def open_shard(

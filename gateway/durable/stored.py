@@ -108,6 +108,10 @@ class StoredLedger:
         async with self._database.reading() as connection:
             return await shards.rebuilds_within(connection, shard, window_ms)
 
+    async def keep_claim(self, shard: int, epoch: int, owner: str, lease_ms: int) -> bool:
+        async with self._database.writing() as connection:
+            return await shards.keep_claim(connection, shard, epoch, owner, lease_ms)
+
     async def epoch_ends(self, shard: int) -> dict[int, int]:
         async with self._database.reading() as connection:
             return await shards.epoch_ends(connection, shard)
@@ -131,13 +135,13 @@ class StoredLedger:
         async with self._database.reading() as connection:
             return await history.read_request(connection, record)
 
-    async def live_reservations(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+    async def open_holds(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
         async with (
             self._database.snapshot() as connection,
-            aclosing(reservations.live_reservations(connection, shard, page)) as pages,
+            aclosing(reservations.open_holds(connection, shard, page)) as pages,
         ):
             async for found in pages:
-                yield [(random_part, packed) for random_part, _, packed in found]
+                yield found
 
     async def skus_with_holds(self, shard: int, page: int) -> AsyncGenerator[list[Sku], None]:
         async with (

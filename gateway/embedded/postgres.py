@@ -43,8 +43,11 @@ class PrivatePostgres:
         *,
         fsync: bool = True,
         settings: Mapping[str, str] | None = None,
+        keeps_port: bool = False,
     ) -> None:
         """Nothing is touched before `start`.
+
+        `keeps_port`: the port of the first start is that of every other one, for clients that know it.
 
         `fsync=False` is for tests that do not cut the power: an answered COMMIT is then in the kernel, not on
         the disk. `settings` are configuration parameters that go over ours.
@@ -53,6 +56,7 @@ class PrivatePostgres:
         self.source = source
         self.log = self.folder / "server.log"
         self._fsync = fsync
+        self._keeps_port = keeps_port
         self._settings = dict(settings or {})
         self._cluster = self.folder / "cluster"
         self._password_file = self.folder / "password"
@@ -160,7 +164,8 @@ class PrivatePostgres:
             raise self._failed("initdb failed")
 
     def _launch(self) -> None:
-        self._port = free_port()
+        if not (self._port and self._keeps_port):
+            self._port = free_port()
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),

@@ -22,6 +22,7 @@ class Keys:
     log: str = field(init=False)
     due: str = field(init=False)
     urgency: str = field(init=False)
+    restoring: str = field(init=False)
 
     def __post_init__(self) -> None:
         tag = f"{{{self.prefix}{self.shard}}}"
@@ -32,6 +33,7 @@ class Keys:
             "log": f"{base}log",
             "due": f"{base}due",
             "urgency": f"{tag}:urgency",
+            "restoring": f"{base}restoring",
         }
         for name, value in own.items():
             object.__setattr__(self, name, value)

@@ -53,6 +53,9 @@ NAMES = (
     "ticket",
     "load",
     "settle",
+    "restore_holds",
+    "restore_index",
+    "restore_skus",
     "open",
     "shut",
 )

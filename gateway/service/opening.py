@@ -24,10 +24,12 @@ from gateway.hot.library import ensure_library
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.meta import Meta, read_meta
 from gateway.hot.shard import Shard
+from gateway.service.claim import Claim
+from gateway.service.deployment import verify_store
 from gateway.service.forgetting import Forgetting
 from gateway.service.halting import Halting
 from gateway.service.rebuilding import rebuild
-from gateway.service.tail import commit_tail, within
+from gateway.service.tail import commit_tail, reaches, within
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +63,7 @@ class Opener:
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self.forgetting = Forgetting(shard)
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+        self._claim = Claim(ledger, shard.number, self._owner, OWNER_LEASE_MS)
 
     async def open(self, *, is_start: bool = False) -> ShardRow:
         """The shard answers calls under the row's epoch. A rebuild at the start of a process is not counted.
@@ -72,6 +75,7 @@ class Opener:
             LedgerUnavailable, HotStoreUnavailable: try again.
         """
         shard, ledger = self._shard, self._ledger
+        await verify_store(ledger, self._deployment)
         await ensure_library(shard)
         lineage = shard.link.lineage
         while True:
@@ -96,8 +100,9 @@ class Opener:
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
+        self._claim.begin(raised.epoch)
         tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
-        await commit_tail(ledger, self._halting, self._owner, raised, meta, tail)
+        await commit_tail(ledger, self._halting, self._owner, raised, meta, tail, self._claim.keep)
         row = await ledger.read_shard(shard.number)
         if row.epoch != raised.epoch:
             raise ShardRecovering("another gateway has overtaken this one")
@@ -115,6 +120,7 @@ class Opener:
 
         Raises ShardRecovering where it is not, and what `open` raises.
         """
+        await verify_store(self._ledger, self._deployment)
         await ensure_library(self._shard)
         lineage = self._shard.link.lineage
         row, meta = await self._ledger.read_shard(self._shard.number), await read_meta(self._shard)
@@ -222,7 +228,7 @@ class Opener:
         generation = raised.epoch
         keys = Keys(self._shard.prefix, self._shard.number, generation)
         try:
-            counts = await rebuild(self._shard, keys, self._ledger)
+            counts = await rebuild(self._shard, keys, self._ledger, raised.epoch, self._claim.keep)
         except Corrupt as problem:
             await self._halting.halt(raised, meta, f"the books of the durable store do not add up: {problem}")
             raise
@@ -292,9 +298,3 @@ class Opener:
         if not is_opened:
             raise ShardRecovering("another gateway has overtaken this one")
         return await ledger.read_shard(shard.number)
-
-
-def reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:
-    """Whether the committed history and the tail after it lead to exactly what meta says."""
-    end = (tail[-1].seq, tail[-1].digest) if tail else (row.checkpoint, row.digest)
-    return end == (meta.seq, meta.digest)

@@ -23,11 +23,11 @@ from gateway.service.conservation import Audit, Survey, survey_durable
 from gateway.service.conservation_findings import Findings
 from gateway.service.conservation_totals import sums
 from gateway.service.halting import TOTALS_DIFFER, ahead
-from gateway.service.opening import OWNER_LEASE_MS, Opener, reaches
+from gateway.service.opening import OWNER_LEASE_MS, Opener
 from gateway.service.repair_adoption import adoption
 from gateway.service.repair_books import LOG_DAMAGE, Fixes, find_fixes, log_tasks
 from gateway.service.repair_entry import Circumstances, repair_entries
-from gateway.service.tail import commit_tail
+from gateway.service.tail import commit_tail, reaches
 from gateway.service.verdict import durable_read
 
 log = structlog.get_logger(__name__)
@@ -156,6 +156,7 @@ class Repairer(Opener):
         )
         if raised is None:
             raise ShardRecovering("another gateway is opening or repairing the shard; plan again")
+        self._claim.begin(raised.epoch)
         if meta is not None and meta.seen_epoch:
             await shut(shard, meta)
             meta = await read_meta(shard)  # what was written until then
@@ -163,7 +164,7 @@ class Repairer(Opener):
             return _Fenced(raised, meta, [], keeps_redis=False)
         tail = await self._tail(raised, generation=meta.generation)
         # Totals that differ are what there may be to repair: the levels are put right first, and then counted.
-        await commit_tail(ledger, self._halting, self._owner, raised, meta, tail, is_compared=False)
+        await commit_tail(ledger, self._halting, self._owner, raised, meta, tail, self._claim.keep, is_compared=False)
         is_sound = not meta.is_poisoned and not self._is_broken and reaches(tail, raised, meta)
         return _Fenced(raised, meta, tail, keeps_redis=is_sound)
 

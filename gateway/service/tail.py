@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gateway.domain.errors import Corrupt, ShardRecovering
@@ -24,6 +25,12 @@ def within(tail: list[Entry], ends: dict[int, int]) -> list[Entry]:
     return tail
 
 
+def reaches(tail: list[Entry], row: ShardRow, meta: Meta) -> bool:
+    """Whether the committed history and the tail after it lead to exactly what meta says."""
+    end = (tail[-1].seq, tail[-1].digest) if tail else (row.checkpoint, row.digest)
+    return end == (meta.seq, meta.digest)
+
+
 async def commit_tail(
     ledger: Ledger,
     halting: Halting,
@@ -31,12 +38,13 @@ async def commit_tail(
     raised: ShardRow,
     meta: Meta | None,
     tail: list[Entry],
+    keep_claim: Callable[[], Awaitable[None]],
     *,
     is_compared: bool = True,
 ) -> None:
     """What the log has beyond the checkpoint is in the durable store, under the raised epoch.
 
-    `is_compared`: the totals that it tells must be the durable ones.
+    `keep_claim` is called with each page. `is_compared`: the totals that it tells must be the durable ones.
 
     Raises:
         ShardRecovering: another gateway has overtaken this one.
@@ -58,4 +66,5 @@ async def commit_tail(
             raise
         if not is_ours:
             raise ShardRecovering("another gateway has overtaken this one")
+        await keep_claim()
         digest = page[-1].digest

@@ -38,6 +38,7 @@ class HttpSettings(Section):
     body_timeout_ms: int = Field(10_000, ge=10, le=600_000)
     keepalive_timeout_ms: int = Field(75_000, ge=10, le=3_600_000)
     drain_timeout_ms: int = Field(6_000, ge=0, le=9_000)
+    connections_max: int = Field(4_096, ge=1, le=100_000)
     requests_max: int = Field(4_096, ge=1, le=100_000)
     import_row_bytes_max: int = Field(16_384, ge=1_024, le=1_048_576)
 

@@ -25,13 +25,14 @@ log = structlog.get_logger("gateway.web")
 
 LAST_WAIT_S: Final = 0.5  # what a handler may take to end once it was told that its time is over
 _TOO_MANY: Final = "Too many headers received"
-_unmatched: Final = RouteMetrics("unmatched", "any")
+#: Counts what never became a request.
+unmatched: Final = RouteMetrics("unmatched", "any")
 
 
 class Connection(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_head_bytes", "_head_timer", "_limits", "_next_request_id", "_problems", "is_head_long")
+    __slots__ = ("_head_bytes", "_head_timer", "_is_new", "_limits", "_next_request_id", "_problems", "is_head_long")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Connection(web.RequestHandler):
         self._next_request_id = next_request_id
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_new = True  # the handler has not had a turn yet, and no request has come
         #: Some head on this connection may be over the bound; the dispatcher then counts exactly.
         self.is_head_long = False
 
@@ -57,8 +59,10 @@ class Connection(web.RequestHandler):
             self.is_head_long = True
         super().data_received(data)
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            # The handler still waits for a request although bytes came: they are the beginning of a head.
+        if self._is_new and (waiter is not None or self._messages):
+            self._is_new = False
+        if self._is_new or (waiter is not None and not waiter.done()):
+            # The handler still waits for a request although bytes came, or has not even begun to: they are the beginning of a head.
             self._head_goes_on(len(data))
             return
         self._head_bytes = 0
@@ -136,7 +140,7 @@ class Connection(web.RequestHandler):
     def _problem(self, error: GatewayError) -> Answer:
         answer = self._problems.answer(error, self._next_request_id())
         answer.force_close()
-        _unmatched.answered(answer.status, 0.0)
+        unmatched.answered(answer.status, 0.0)
         return answer
 
     def log_exception(self, *args: Any, **kw: Any) -> None:

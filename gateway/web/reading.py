@@ -10,7 +10,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from multidict import istr
 from pydantic import BaseModel
 
-from gateway.domain.errors import BodyTooLarge, MalformedJson, RequestTimeout, UnsupportedMediaType
+from gateway.domain.errors import BodyTooLarge, MalformedJson, Overloaded, RequestTimeout, UnsupportedMediaType
 from gateway.web.bodies import check
 from gateway.web.direct import at_hand
 from gateway.web.exchange import Exchange
@@ -21,6 +21,18 @@ CONTENT_TYPE: Final = istr("Content-Type")
 CONTENT_ENCODING: Final = istr("Content-Encoding")
 EXPECT: Final = istr("Expect")
 JSON: Final = "application/json"
+
+#: Of bodies that have begun to arrive and are not complete, in this process: four thousand slow senders must not need gigabytes.
+WAITING_BYTES_MAX: Final = 67_108_864
+
+
+class _Waiting:
+    """How many bytes of such bodies there are."""
+
+    count = 0
+
+
+_waiting: Final = _Waiting()
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -100,6 +112,7 @@ async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
         BodyTooLarge: it is longer than `body_bytes_max`, as announced or as it came.
         RequestTimeout: it was not complete within `body_timeout_ms`, or the client left.
         MalformedJson: its framing is broken, so there is no body to speak of.
+        Overloaded: with this one the bodies on their way to this process are too much.
     """
     content = exchange.request.content
     announced = exchange.request.content_length
@@ -113,8 +126,11 @@ async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
             while piece := await content.readany():
                 pieces.append(piece)
                 size += len(piece)
+                _waiting.count += len(piece)
                 if size > limits.body_bytes_max:
                     raise BodyTooLarge
+                if _waiting.count > WAITING_BYTES_MAX:
+                    raise Overloaded("More bodies are on their way than there is room for")
     except TimeoutError as late:
         raise RequestTimeout("The body did not arrive in time") from late
     except RequestPayloadError as broken:
@@ -122,6 +138,8 @@ async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
     except (ConnectionError, RuntimeError) as gone:
         # aiohttp says RuntimeError for a connection that closed before it was asked.
         raise RequestTimeout("The client left before its body was complete") from gone
+    finally:
+        _waiting.count -= size
     return b"".join(pieces)
 
 

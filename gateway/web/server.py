@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway.web.connection import Connection
+from gateway.domain.errors import Overloaded
+from gateway.web.connection import Connection, unmatched
 from gateway.web.direct import DirectConnection, is_known
 from gateway.web.dispatcher import Dispatcher
 from gateway.web.limits import HttpLimits
@@ -49,6 +50,19 @@ class Server(web.Server):
             # A compressed body is refused, not unpacked.
             "auto_decompress": False,
         }
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that were taken and have not ended."""
+        return len(self._connections)
+
+    def refusal(self) -> bytes:
+        """What a client is told for whose connection there is no room."""
+        _, problems, next_request_id = self._own
+        answer = problems.answer(Overloaded("The gateway has as many connections as it takes"), next_request_id())
+        answer.force_close()
+        unmatched.answered(answer.status, 0.0)
+        return answer.as_bytes()
 
     def __call__(self) -> Connection:
         """A connection that was just accepted."""

@@ -51,6 +51,10 @@ class _Date:
 _date: Final = _Date()
 
 
+#: A body of this size is not put together with its head: to copy it costs more than a second write.
+SHARED_BYTES_MIN: Final = 65_536
+
+
 class Answer(web.StreamResponse):
     """One whole answer.
 
@@ -110,7 +114,13 @@ class Answer(web.StreamResponse):
             connection = CLOSE
         elif request.version < (1, 1):
             connection = b"Connection: keep-alive\r\n"
-        transport.write(self.as_bytes(connection, has_body=request.method != "HEAD"))
+        has_body = request.method != "HEAD"
+        if has_body and len(self._bytes) > SHARED_BYTES_MIN:
+            # Most often a page that is there once: five hundred clients that do not read must not have five hundred copies of it.
+            transport.write(self.as_bytes(connection, has_body=False))
+            transport.write(self._bytes)
+        else:
+            transport.write(self.as_bytes(connection, has_body=has_body))
         if self.is_cut:
             # Closing a transport sends what is in its buffer first.
             request.protocol.force_close()

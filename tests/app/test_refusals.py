@@ -165,6 +165,16 @@ def test_refusal_of_a_store_with_another_prefix(capsys: pytest.CaptureFixture[st
     assert "'other'" in reason
 
 
+@pytest.mark.parametrize("setting", ["shards = 2", "hash = 'fnv'"])
+def test_refusal_of_a_store_with_other_shards(capsys: pytest.CaptureFixture[str], stores: Stores, setting: str) -> None:
+    """A durable store whose stock is divided otherwise would have one sku in two shards: both values are named."""
+    asyncio.run(served_once(stores))
+    asyncio.run(run_sql(stores.database_url, f"UPDATE deployments SET {setting}"))
+    reason = refusal(capsys, stores.settings())
+    assert "the durable store belongs to a deployment with other settings" in reason
+    assert setting.partition(" = ")[2] in reason
+
+
 def test_refusal_of_a_redis_of_another_deployment(
     capsys: pytest.CaptureFixture[str], stores: Stores, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ async def test_more_readers_than_connections_wait_and_then_give_up(ledger: Ledge
     small = ledger_for(database_url, pool_size=1, pool_timeout_ms=100, statement_timeout_ms=5_000)
     await small.open()
 
-    async with aclosing(small.live_reservations(0, 1)) as pages:
+    async with aclosing(small.open_holds(0, 1)) as pages:
         await anext(pages)
         with pytest.raises(LedgerUnavailable, match="was free within 100 ms"):
             await small.ping()

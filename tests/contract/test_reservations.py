@@ -19,26 +19,29 @@ async def test_read_reservation_that_does_not_exist_is_none(ledger: Ledger) -> N
     assert await ledger.read_reservation("x" * 16) is None
 
 
-async def test_live_reservations_are_held_and_confirmed_ones_in_pages(ledger: Ledger) -> None:
-    """Everything that still has units, once; not what ended and not another shard's."""
-    holds = [Hold(created_seq=seq, seq=seq, state=STATES[seq % 5], deadline_ms=NOW_MS - 1) for seq in range(1, 41)]
+async def test_open_holds_are_those_stored_as_held_in_pages(ledger: Ledger) -> None:
+    """Every hold once, also past its deadline and of every shop; no sale, nothing that ended, and not another shard's."""
+    holds = [
+        Hold(created_seq=seq, seq=seq, state=STATES[seq % 5], shop=f"shop-{seq % 3}", deadline_ms=NOW_MS - 1)
+        for seq in range(1, 71)
+    ]
     await stored(ledger, await opened(ledger), *holds)
     await stored(ledger, await opened(ledger, shard=1), Hold())
 
-    pages = [page async for page in ledger.live_reservations(0, 6)]
+    pages = [page async for page in ledger.open_holds(0, 6)]
 
-    live = [hold for hold in holds if hold.state in {"held", "confirmed"}]
-    assert [len(page) for page in pages] == [6, 6, 4]
-    assert sorted(pair for page in pages for pair in page) == sorted((one.random_part, one.packed()) for one in live)
+    held = [hold for hold in holds if hold.state == "held"]
+    assert [len(page) for page in pages] == [6, 6, 2]
+    assert sorted(pair for page in pages for pair in page) == sorted((one.random_part, one.packed()) for one in held)
 
 
-async def test_live_reservations_are_of_one_moment(ledger: Ledger) -> None:
+async def test_open_holds_are_of_one_moment(ledger: Ledger) -> None:
     """What is stored or ends while the pages are read neither appears nor vanishes."""
     holds = [Hold(created_seq=seq, seq=seq) for seq in range(1, 31)]
     log = await stored(ledger, await opened(ledger), *holds)
     found: list[str] = []
 
-    async with aclosing(ledger.live_reservations(0, 10)) as pages:
+    async with aclosing(ledger.open_holds(0, 10)) as pages:
         async for page in pages:
             found += [random_part for random_part, _ in page]
             batch = log.next()
@@ -50,12 +53,12 @@ async def test_live_reservations_are_of_one_moment(ledger: Ledger) -> None:
     assert sorted(found) == sorted(hold.random_part for hold in holds)
 
 
-async def test_live_reservations_left_early_give_the_connection_back(ledger: Ledger) -> None:
+async def test_open_holds_left_early_give_the_connection_back(ledger: Ledger) -> None:
     """Readers that stop after a page, more of them than connections, leave the ledger usable."""
     await stored(ledger, await opened(ledger), *(Hold(created_seq=seq, seq=seq) for seq in range(1, 10)))
 
     for _ in range(6):
-        async with aclosing(ledger.live_reservations(0, 2)) as pages:
+        async with aclosing(ledger.open_holds(0, 2)) as pages:
             assert len(await anext(pages)) == 2
 
     await asyncio.gather(*(ledger.ping() for _ in range(8)))

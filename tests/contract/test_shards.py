@@ -49,6 +49,25 @@ async def test_raise_epoch_gives_the_shard_to_its_owner(ledger: Ledger) -> None:
     assert await ledger.read_shard(0) == row
 
 
+async def test_keep_claim_moves_the_lease_of_its_owner_alone(ledger: Ledger) -> None:
+    """Who recovers a shard may go on doing so; who was overtaken, another owner, or one that has opened it may not."""
+    first = await ledger.raise_epoch(0, 0, OWNER, 0)
+    assert first is not None
+
+    assert await ledger.keep_claim(0, 1, OWNER, 1_000_000)
+    kept = await ledger.read_shard(0)
+    assert kept.owner_deadline_ms >= first.owner_deadline_ms + 1_000_000
+    assert (kept.epoch, kept.state, kept.owner) == (1, "recovering", OWNER)
+    assert await ledger.raise_epoch(0, 1, "gateway-2", LEASE_MS) is None
+
+    assert not await ledger.keep_claim(0, 1, "gateway-2", 2_000_000)
+    assert not await ledger.keep_claim(0, 2, OWNER, 2_000_000)
+    assert await ledger.open_shard(0, 1, OWNER, 1, 0, [])
+    opened_row = await ledger.read_shard(0)
+    assert not await ledger.keep_claim(0, 1, OWNER, 2_000_000)
+    assert await ledger.read_shard(0) == opened_row
+
+
 async def test_raise_epoch_lease_ends_by_the_stores_clock(ledger: Ledger) -> None:
     """The deadline is the store's now, in milliseconds since 1970, plus the lease."""
     first = await ledger.raise_epoch(0, 0, OWNER, 0)

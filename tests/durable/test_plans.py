@@ -44,6 +44,7 @@ QUESTIONS: dict[str, tuple[Statement, set[str]]] = {
     "one reservation": (reservations._READ, {"reservations_pkey"}),
     "reservations in pages": (reservations._STORED_PAGE, {"reservations_pkey"}),
     "live reservations": (reservations._LIVE_PAGE, {"reservations_live"}),
+    "open holds": (reservations._HELD_PAGE, {"reservations_live"}),
     "by reference": (_search_statement(True, False, False, None, True), {"reservations_reference"}),
     "by customer": (_search_statement(False, True, False, "held", True), {"reservations_customer"}),
     "by sku": (

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -50,10 +50,11 @@ class Site:
         redis_way: str | None = None,
         postgres_way: str | None = None,
         command: Sequence[str] = COMMAND,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing runs yet but the stores. The `ways` are what the gateways are given instead, proxies before the stores.
 
-        `command` is what `serve` is said to.
+        `command` is what `serve` is said to; `settings` are variables of the gateways that go over ours.
         """
         self.redis = redis
         self.postgres_url = postgres_url
@@ -65,17 +66,18 @@ class Site:
         self._healed_s: float | None = None
         tiers = folder / "tiers.toml"
         tiers.write_text(TIERS)
-        settings = {
+        given = {
             "GATEWAY_CONFIG": str(tiers),
             "GATEWAY_REDIS_URL": redis_way or redis.url,
             "GATEWAY_DATABASE_URL": postgres_way or postgres_url,
             "GATEWAY_REDIS__COMMAND_TIMEOUT_MS": "500",
             "GATEWAY_ACK__TIMEOUT_MS": "1500",
+            **(settings or {}),
         }
         ports = [free_port() for _ in range(gateways)]
         self.addresses = [f"http://127.0.0.1:{port}" for port in ports]
         self.gateways = [
-            Gateway(folder / f"gateway-{at}", settings | {"GATEWAY_PORT": str(port)}, command)
+            Gateway(folder / f"gateway-{at}", given | {"GATEWAY_PORT": str(port)}, command)
             for at, port in enumerate(ports)
         ]
         self.traffic = Traffic(seed, lambda: self.addresses, SHOP, self.history)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.domain.errors import HotStoreUnavailable, ReservationLost
@@ -48,8 +50,8 @@ async def test_opening_that_is_led_to_another_server_halfway_installs_nothing_th
     meta = await idle.redis("HGETALL", idle.shard.keys.meta)
     lineage = idle.link.lineage
 
-    async def led_away(shard: Shard, keys: Keys, ledger: Ledger) -> Rebuilt:
-        rebuilt = await rebuild(shard, keys, ledger)
+    async def led_away(shard: Shard, keys: Keys, ledger: Ledger, *given: Any) -> Rebuilt:
+        rebuilt = await rebuild(shard, keys, ledger, *given)
         shard.link.lineage = "of another server"
         return rebuilt
 

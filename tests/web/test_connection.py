@@ -10,10 +10,11 @@ from unittest.mock import Mock
 import pytest
 import structlog
 
-from gateway.web import server
+from gateway.web import reading, server
 from gateway.web.connection import Connection
 from gateway.web.direct import DirectConnection, is_known
 from gateway.web.problems import Problems
+from gateway.web.wire import SHARED_BYTES_MIN, Answer
 from tests.web.conftest import LIMITS, Gateway
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -153,6 +154,23 @@ async def test_head_that_stops_coming_answers_408_and_closes(raw: Gateway) -> No
     assert problem(answer)["code"] == "request_timeout"
 
 
+async def test_half_a_head_that_comes_with_its_connection_answers_408(raw: Gateway) -> None:
+    """Its time begins although the connection's task has not had a turn yet: else nobody would ever end it."""
+    server_here = raw.runner.server
+    assert isinstance(server_here, server.Server)
+    connection = server_here()
+    transport = Mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None})
+    connection.connection_made(transport)
+
+    connection.data_received(b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\n")
+    async with asyncio.timeout(5):
+        while not transport.write.called:  # noqa: ASYNC110  # a mock tells nobody
+            await asyncio.sleep(0.01)
+
+    assert statuses(transport.write.call_args.args[0]) == [408]
+    connection.connection_lost(None)
+
+
 async def test_head_in_slow_pieces_is_served_while_it_is_in_time(raw: Gateway) -> None:
     """The time of a head begins with its first byte, on every request of a connection anew."""
     pieces = [GET[:9], GET[9:], GET[:9], GET[9:], LAST[:9], LAST[9:]]
@@ -278,6 +296,41 @@ async def test_client_that_does_not_read_is_cut(start: Any) -> None:
 
     writer.close()
     assert not reader.at_eof()
+
+
+async def test_bodies_on_their_way_are_bounded_together(raw: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body for which there is no room beside the others is refused as `overloaded`; when they have come there is room again."""
+    monkeypatch.setattr(reading, "WAITING_BYTES_MAX", 1_000)
+    padded = BODY[:-1] + b" " * 700 + b"}"
+    length = b"Content-Length: %d\r\n\r\n" % len(padded)
+    first, second = [await asyncio.open_connection("127.0.0.1", raw.port) for _ in range(2)]
+    for reader_and_writer in (first, second):
+        reader_and_writer[1].write(POST + length + padded[:-1])
+        await asyncio.sleep(0.05)
+
+    assert (await second[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 503")
+    assert b'"overloaded"' in await second[0].readuntil(b"}")
+    first[1].write(padded[-1:])
+    assert (await first[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 201")
+    assert reading._waiting.count == 0
+    for _, writer in (first, second):
+        writer.close()
+
+
+async def test_large_body_is_not_copied_for_each_client() -> None:
+    """A page that is there once stays one, however many clients are slow to read it; a small answer is one write."""
+    page = b"x" * (SHARED_BYTES_MIN + 1)
+    written: list[bytes] = []
+    request = Mock(keep_alive=True, version=(1, 1), method="GET")
+    request.transport.write = written.append
+
+    Answer(200, page).send(request)
+    Answer(200, b"{}").send(request)
+
+    assert len(written) == 3
+    assert written[1] is page
+    assert written[0].endswith(b"Content-Length: %d\r\n\r\n" % len(page))
+    assert written[2].endswith(b"\r\n\r\n{}")
 
 
 async def test_drain_lets_requests_in_flight_end(start: Any) -> None:
