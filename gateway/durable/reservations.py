@@ -31,13 +31,14 @@ _LIVE_PAGE: Final = Statement(
     .order_by(*_BY_STATE)
     .limit(number("page"))
 )
-#: As `_LIVE_PAGE`, of holds alone. By shop and not by state first, as the index is; sales between are passed by in the index.
+#: As `_LIVE_PAGE`, of holds alone. The state is compared as an expression: where SQLite knows that it is always the same, it does not
+#: see any more that the index has the order, and sorts all that is left for each page (400,000 holds: 136 ms instead of 2).
 _HELD_PAGE: Final = Statement(
     select(reservations.c.id, reservations.c.packed, reservations.c.shop, reservations.c.created_ms)
     .where(
         reservations.c.shard == number("of_shard"),
         text(LIVE),
-        reservations.c.state == HELD,
+        reservations.c.state.concat("") == HELD,
         tuple_(*_BY_STATE)
         > tuple_(word("after_shop"), word("after_state"), number("after_created_ms"), word("after_id")),
     )
