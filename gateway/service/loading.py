@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 
 from gateway import metrics
-from gateway.domain.errors import Corrupt, DurableStoreUnavailable
+from gateway.domain.errors import Corrupt, DurableStoreUnavailable, ShardRecovering
 from gateway.domain.policy import Policy
 from gateway.domain.reservation import parse_reservation
 from gateway.domain.stock import Sku
@@ -88,12 +88,20 @@ class Loader:
             is_held = any(level.held for level in found.levels.values())
             # Another load may have brought it, and a hold have been flushed, since it was missed; else Redis has lost it.
             if is_held and await self._shard.ask("EXISTS", self._shard.keys.sku(shop, sku)) != 1:
+                await self._refuse_overtaken()
                 raise Corrupt(f"Redis lost the open holds of sku {sku!r}")
             return self._sku(found, policy)
         if kind == "r":
             text = await self._ledger.read_reservation(rest)
             return None if text is None else (policy.ended_ttl_seconds * 1000, [text])
         return await self._request(rest, policy)
+
+    async def _refuse_overtaken(self) -> None:
+        """Pass where this epoch is still the shard's; else what the durable store tells has happened at another server."""
+        row = await self._ledger.read_shard(self._shard.number)
+        if row.epoch != self._shard.epoch:
+            self._shard.close()
+            raise ShardRecovering
 
     @staticmethod
     def _sku(sku: Sku, policy: Policy) -> tuple[int, list[str]]:

@@ -37,7 +37,8 @@ def order_is_real(account: Account, history: History, circumstances: Circumstanc
         if position is None or call.answer is None:
             continue
         is_new = call.operation in {"reserve", "adjust", "put"} and call.told.get("applied", True)
-        if is_new and call.attempt == 1 and not call.answer.is_replayed and _is_kept(account, call, position):
+        is_new &= call.attempt == 1 and not call.answer.is_replayed
+        if is_new and not (circumstances.is_hot_lost and not _is_kept(account, call, position)):
             made.append((call, position))
         if call.told.get("durable") is True or not circumstances.is_hot_lost:
             seen[str(call.told.get("id", call.subject))].append((call, position))
@@ -46,10 +47,15 @@ def order_is_real(account: Account, history: History, circumstances: Circumstanc
 
 
 def _is_kept(account: Account, call: Call, position: tuple[int, int]) -> bool:
+    """Whether the log has this very change there, not that of another history under the same number."""
     event = account.at.get(position)
-    if event is None or event.reservation is None or "id" not in call.told:
-        return event is not None
-    return event.reservation.id == random_part(call.told["id"])
+    if event is None:
+        return False
+    if call.operation == "reserve":
+        return event.reservation is not None and event.reservation.id == random_part(call.told["id"])
+    if call.operation == "adjust":
+        return event.reference == call.body["reference"]
+    return any(source[2:] == (call.body["source"], call.body["sequence"]) for source in event.sources)
 
 
 def _overtaken(calls: list[tuple[Call, tuple[int, int]]]) -> Iterator[Violation]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.errors import HotStoreUnavailable, ReservationLost
+from gateway.domain.errors import HotStoreUnavailable, ReservationLost, ShardRecovering
 from gateway.durable.ledger import Ledger
 from gateway.hot.keys import Keys
 from gateway.hot.link import NotSent
@@ -85,3 +85,20 @@ async def test_opening_leaves_out_what_was_written_after_its_epoch_had_ended(idl
         await idle.read(late)
     assert (await idle.level("tee")).held == 0
     assert await idle.violations() == []
+
+
+async def test_loading_what_another_epoch_holds_is_no_damage_but_a_shard_that_has_moved_on(idle: Gateway) -> None:
+    """The shard was opened at another server and sold on there: its rows tell of holds that this Redis never had. Nothing is lost;
+    the call is refused, and the shard closed here until it is opened again."""
+    await idle.put("tee", 10)
+    await idle.reserve(("tee", 3))
+    await idle.flush()
+    row = await idle.ledger.read_shard(0)
+    assert await idle.ledger.raise_epoch(0, row.epoch, "another gateway", 1000) is not None
+    await idle.redis("DEL", idle.shard.keys.sku("main", "tee"))
+
+    with pytest.raises(ShardRecovering) as told:
+        await idle.reserve(("tee", 1))
+
+    assert told.value.outcome == "not_applied"
+    assert not idle.shard.is_open

@@ -165,6 +165,7 @@ class FaultsOfHot:
         pinned = world.network.cut(lambda one: one.place == old.place and plan.random() < 0.5)
         missed = hot.fail_over(plan.choice([2, 3, 3]) if fate != "killed" else 3)
         world.is_hot_lost |= missed > 0 or fate != "killed"
+        world.has_zombie |= fate != "killed"
         awake_s = plan.choice([0, 0.3, 1.5, 4.0])
         await asyncio.sleep(plan.choice([0.1, 1.0]))
         if old.is_frozen:

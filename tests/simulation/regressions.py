@@ -7,5 +7,6 @@ from typing import Final
 
 REGRESSIONS: Final[dict[str, str]] = {
     "160": "two primaries: a shard was adopted with what its server had written after the recorded end of its epoch",
+    "81241": "a gateway at a replaced primary took the holds of a newer epoch, in the durable store, for damage in Redis",
     "464": "a reply lost at the very start of a gateway ended it with a traceback instead of a refusal in one line",
 }
