@@ -29,14 +29,14 @@ class Leaser:
         return min(self._lease_ms / 4000, RENEW_S_MAX) if self._lease_ms else RENEW_S_MAX
 
     async def step(self) -> int:
-        """The shard may work on, or is closed here because the durable store knows another epoch. Returns 1 in that case.
+        """The shard may work on, or is closed here because the durable store knows it otherwise. Returns 1 in that case.
 
         Raises LedgerUnavailable, and what `Shard.run` raises: the lease then runs on to its end.
         """
         shard, epoch = self._shard, self._shard.epoch
         if not shard.is_open:
             return 0
-        began_s = shard.loop_time()
+        began_s, committed = shard.loop_time(), shard.checkpoint
         try:
             row = await self._ledger.read_shard(shard.number)
         except LedgerUnavailable:
@@ -44,7 +44,8 @@ class Leaser:
             raise
         if shard.closed.is_set() or shard.epoch != epoch:
             return 0
-        if (row.epoch, row.state) != (epoch, "open"):
+        # A checkpoint behind what Redis was told is committed: the database is an older copy of itself.
+        if (row.epoch, row.state) != (epoch, "open") or row.checkpoint < committed:
             shard.close()
             return 1
         waited_ms = int((shard.loop_time() - began_s) * 1000)

@@ -7,6 +7,7 @@ import pytest
 from gateway.domain.errors import ShardRecovering
 from gateway.durable.ledger import LedgerUnavailable
 from gateway.service.leasing import Leaser
+from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 
@@ -86,6 +87,21 @@ async def test_leasing_of_an_epoch_that_is_over_closes_the_shard(leasing: Stores
 
         assert not gateway.shard.is_open
         assert await lease_left_ms(gateway) < 0
+
+
+async def test_leasing_of_a_database_that_was_restored_closes_the_shard(leasing: Stores) -> None:
+    """Who finds fewer commits than Redis was told of works no more: the keeper then looks whether the operator must decide."""
+    async with running(leasing, is_flushing=False) as gateway:
+        await gateway.put("tee", 1, ack="memory")
+        await gateway.flush()
+        await gateway.put("tee", 2, sequence=2, ack="memory")  # its answer tells this process the checkpoint
+        assert await leaser_of(gateway).step() == 0
+        await run_sql(leasing.database_url, "UPDATE shards SET checkpoint = checkpoint - 1")
+
+        assert await leaser_of(gateway).step() == 1
+
+        assert not gateway.shard.is_open
+        await run_sql(leasing.database_url, "UPDATE shards SET checkpoint = checkpoint + 1")
 
 
 async def test_leasing_across_an_opening_closes_nothing(leasing: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
