@@ -74,6 +74,7 @@ async def test_redis_swapped_for_another_deployments_is_refused(
         await lost_connection(gateway.link)
         assert await gateway.keep() == 1
         assert (await gateway.read(held)).reservation.state == "held"
+        await gateway.flush()
         assert await gateway.violations() == []
 
 

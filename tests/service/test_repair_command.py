@@ -48,11 +48,11 @@ async def test_repair_command_without_a_gateway_plans_asks_and_repairs(each_data
     assert shown[0] == 1, shown
     assert "1. level_corrected main/tee/main: on_hand 10, held 5, committed 0" in shown[1]
     assert "→ on_hand 10, held 2, committed 0" in shown[1]
-    assert "2 steps, 0 for a human" in shown[1]
+    assert "3 steps, 0 for a human" in shown[1]
     assert (no[0], held) == (1, 5), no
     assert "nothing was done" in no[1]
     assert yes[0] == 0, yes
-    assert "done: 2 steps" in yes[1]
+    assert "done: 3 steps" in yes[1]
     assert again[0] == 0, again
     assert "0 steps" in again[1]
     async with running(each_database) as gateway:
