@@ -286,7 +286,7 @@ class RedisServer:
         count = len(self.effects)
         kept = 0 if lost is None else max(count - lost, 0)
         self.keys, self.libraries = (Keyspace(), {}) if lost is None else (self._base[0].copy(), dict(self._base[1]))
-        missing = count if lost is None else count - kept
+        missing = count + len(self._base[0].values) if lost is None else count - kept
         self._apply(self.effects[:kept])
         self._begin_history()
         self.is_up = True
