@@ -53,7 +53,7 @@ class RedisServer:
         self._writes: list[Write] = []
         self._dice = dice
         self._observe = observe
-        self.lineage = self._new_lineage()
+        self.lineage = self._run_id = self._new_lineage()
         self._own: dict[str, Callable[[list[str]], Any]] = {
             "PING": lambda _: Status("PONG"),
             "AUTH": lambda _: OK,
@@ -159,6 +159,8 @@ class RedisServer:
     def _info(self, _: list[str]) -> Any:
         told = {
             "redis_version": "7.2.4",
+            "run_id": self._run_id,
+            "evicted_keys": 0,
             "role": "master" if self.primary is None else "slave",
             "master_replid": self.lineage,
             "connected_slaves": len(self.replicas),
@@ -279,6 +281,7 @@ class RedisServer:
     def start(self, lost: int | None = 0) -> int:
         """It is back, with all but the last `lost` effects; None: with nothing. How many are missing."""
         assert not self.is_up
+        self._run_id = self._new_lineage()
         if self.primary is not None:
             self.replicate(self.primary)
             self.is_up = True
