@@ -406,7 +406,7 @@ class Calls:
                 ["HLEN", key],
                 ["HEXISTS", key, field],
                 ["HINCRBY", key, field, number],
-                ["HINCRBY", key, "count", dice.choice(["1", "-1", "9223372036854775807"])],
+                ["HINCRBY", "plain:counts", field, dice.choice(["1", "1", "-1", "9223372036854775807"])],
                 ["TYPE", key],
                 ["ZADD", key, score, member],
                 ["ZADD", key, "1", member, score, "z"],
