@@ -59,6 +59,27 @@ BUGS: Final[tuple[Bug, ...]] = (
         reason=r"K4 |K13 |K7 |K2 ",
     ),
     planted(
+        "an append that failed taken for committed",
+        "gateway/flush/flusher.py",
+        """        except LedgerUnavailable:
+            metrics.LEDGER_ERRORS["append"].inc()
+            raise
+""",
+        """        except LedgerUnavailable:
+            metrics.LEDGER_ERRORS["append"].inc()
+            return True
+""",
+        reason=r"K4 |K13 |K7 |K2 |K16 ",
+    ),
+    planted(
+        "a frozen flusher keeps the shard's row locked",
+        "gateway/durable/postgres_transaction.py",
+        "idle_in_transaction_session_timeout = '3s'",
+        "idle_in_transaction_session_timeout = '30s'",
+        caught_by="tests/durable/test_postgres_commit.py",
+        reason=r"FAILED .*test_postgres_commit",
+    ),
+    planted(
         "conflict ignored in the ledger",
         "gateway/durable/written.py",
         'Written(schema.events, "insert", batch.events',
@@ -72,7 +93,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "lua/settle.lua",
         "'MINID', format('%d-0', COMMITTED))",
         "'MINID', format('%d-0', COMMITTED + 2))",
-        reason=r"K13 |K4 |K16 ",
+        reason=r"K13 |K4 |K16 |K2 seq",
     ),
     planted(
         "settle trims the anchor",
@@ -88,6 +109,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         "  if r.state ~= 'h' or r.deadline > now then return end",
         "  if r.deadline > now then return end",
         reason=r"K8 |K3 |K17 ",
+    ),
+    planted(
+        "a hold lives on at its very deadline",
+        "lua/_lib/reservations.lua",
+        "r.deadline > now then return end",
+        "r.deadline >= now then return end",
+        caught_by="tests/lua/test_reserve.py -k exact_deadline",
+        reason=r"FAILED .*exact_deadline",
     ),
     planted(
         "a second release gives units back again",
@@ -138,7 +167,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "adopted without verifying the chain",
         (
-            Change("gateway/service/opening.py", "    return end == (meta.seq, meta.digest)", "    return bool(end)"),
+            Change("gateway/service/tail.py", "    return end == (meta.seq, meta.digest)", "    return bool(end)"),
             Change(
                 "gateway/service/opening.py",
                 "is_sound = meta is not None and not meta.is_poisoned and not self._is_broken",
@@ -149,10 +178,26 @@ BUGS: Final[tuple[Bug, ...]] = (
         r"K\d+ ",
     ),
     planted(
-        "a tail beyond the end of its epoch is taken over",
+        "the log's digests are not verified",
+        "gateway/hot/log.py",
+        "        if not is_chained(previous_digest, payload, digest):",
+        "        if False:",
+        caught_by="tests/hot/test_log.py",
+        reason=r"FAILED .*test_log",
+    ),
+    planted(
+        "an epoch is raised for a server that was the primary once",
         "gateway/service/opening.py",
-        "            if any(event.seq > ends.get(event.epoch, event.seq) for event in entry.events):",
-        "            if not entry.events:",
+        "        await shard.verify()\n",
+        "        pass\n",
+        caught_by="tests/service/test_opening_elsewhere.py -k may_not_be_the_primary",
+        reason=r"FAILED .*raises_no_epoch",
+    ),
+    planted(
+        "a tail beyond the end of its epoch is taken over",
+        "gateway/service/tail.py",
+        "        if any(event.seq > ends.get(event.epoch, event.seq) for event in entry.events):",
+        "        if not entry.events:",
         reason=r"K7 ",
     ),
     planted(
@@ -174,7 +219,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "gateway/service/loading.py",
         "        if row.epoch != self._shard.epoch:",
         "        if row.epoch < self._shard.epoch:",
-        caught_by="tests/service/test_opening_elsewhere.py",
+        caught_by="tests/service/test_opening_elsewhere.py -k moved_on",
         reason=r"FAILED .*has_moved_on",
     ),
     Bug(
@@ -186,9 +231,9 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "",
             ),
             Change(
-                "gateway/app/engine.py",
-                "if self._shard.is_open and self._link.lineage == self._shard.lineage:",
-                "if self._shard.is_open:",
+                "gateway/app/keeper.py",
+                "if shard.is_open and shard.link.lineage == shard.lineage:",
+                "if shard.is_open:",
             ),
         ),
         ("simulation",),
@@ -201,6 +246,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         '    if is_resent and refusal.outcome == "never":',
         caught_by="tests/service/test_resending.py",
         reason=r"FAILED .*test_resending",
+    ),
+    # -- totals -------------------------------------------------------------------------------------------------
+    planted(
+        "running totals do not go down",
+        "lua/_lib/skus.lua",
+        "held_moved + held",
+        "held_moved + math.max(held, 0)",
+        reason=r"K16 .*totals",
     ),
     # -- time and honesty -----------------------------------------------------------------------------------------
     Bug(
@@ -217,10 +270,17 @@ BUGS: Final[tuple[Bug, ...]] = (
         r"K\d+ ",
     ),
     planted(
+        "the shard's clock follows every jump",
+        "lua/tick.lua",
+        "now = math.max(math.min(time_ms, bound), clock)",
+        "now = math.max(time_ms, clock)",
+        reason=r"K9 |K12 |K16 calm.*due soon: True",
+    ),
+    planted(
         "a refusal after a lost reply is told as overloaded",
         "gateway/hot/shard.py",
-        'return HotStoreUnavailable(detail, outcome="unknown") if may_have_run else Overloaded(detail)',
-        "return Overloaded(detail, outcome=_outcome(may_have_run))",
+        'return HotStoreUnavailable(f"{why}; an answer was lost", outcome="unknown") if sent else Overloaded(why)',
+        "return Overloaded(why, outcome=_outcome(sent))",
         reason=r"K17 .*overloaded",
     ),
 )

@@ -66,7 +66,7 @@ async def test_opening_that_is_led_to_another_server_halfway_installs_nothing_th
     idle.link.lineage = lineage
     assert await idle.keep() == 1
     assert (await idle.read(held)).reservation.state == "held"
-    await idle.flush()
+    await idle.flush()  # the check waits for the event of the opening
     assert await idle.violations() == []
 
 
@@ -85,7 +85,7 @@ async def test_opening_leaves_out_what_was_written_after_its_epoch_had_ended(idl
     with pytest.raises(ReservationLost):
         await idle.read(late)
     assert (await idle.level("tee")).held == 0
-    await idle.flush()
+    await idle.flush()  # the check waits for the event of the opening
     assert await idle.violations() == []
 
 

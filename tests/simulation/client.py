@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.domain.answer import BatchResult, LevelAnswer, ReservationAnswer
+from gateway.domain.answer import BatchResult, LevelAnswer
 from gateway.domain.command import Ack, Adjust, BatchCommand, Confirm, Extend, Fulfil, PutLevel, Release, Reserve, Wish
 from gateway.domain.command import Call as Circumstance
 from gateway.domain.errors import GatewayError
-from gateway.service.port import Ended
 from gateway.web.problems import Problems
 from gateway.web.rendering import level_answer, reservation_answer, sku_answer, to_json
 from gateway.web.reservations import body_fingerprint
@@ -110,19 +109,23 @@ async def _served(engine: SimulatedEngine, request: Request, shop: str) -> Told:
     if request.operation == "reserve":
         command = _command(request, shop)
         assert isinstance(command, Reserve)
-        answer = await _short_way(engine, command, circumstance) or await engine.reservations.reserve(
-            command, circumstance
-        )
-        return _told(answer, command)
+        begun = await _ended(lambda ended: engine.reservations.begin_reserve(command, circumstance, ended))
+        return _told(begun or await engine.reservations.reserve(command, circumstance), command)
     if request.operation == "get":
         return _told(await engine.reservations.read(subject, circumstance), None)
     if request.operation == "stock":
-        return 200, orjson.loads(to_json(sku_answer(await engine.stock.read(subject, circumstance)))), False
+        read = await _ended(lambda ended: engine.stock.begin_read(subject, circumstance, ended))
+        return 200, orjson.loads(to_json(sku_answer(read or await engine.stock.read(subject, circumstance)))), False
     if request.operation == "put":
         sku, location = subject.split("/")
         command = PutLevel(sku, location, body["source"], body["sequence"], body.get("on_hand"))
         return _told(await engine.stock.put_level(command, circumstance), None)
     command = _command(request, shop)
+    if isinstance(command, Confirm | Fulfil | Release):
+        change = command
+        begun = await _ended(lambda ended: engine.reservations.begin_change(change, circumstance, ended))
+        if begun is not None:
+            return _told(begun, command)
     match command:
         case Adjust():
             return _told(await engine.stock.adjust(command, circumstance), command)
@@ -137,18 +140,17 @@ async def _served(engine: SimulatedEngine, request: Request, shop: str) -> Told:
     raise AssertionError(f"nobody knows {request.operation}")
 
 
-async def _short_way(engine: SimulatedEngine, command: Reserve, circumstance: Circumstance) -> ReservationAnswer | None:
-    """The answer to an ordinary reserve, which has no task of its own; None where it takes the long way."""
-    ended: asyncio.Future[ReservationAnswer | GatewayError | None] = asyncio.get_running_loop().create_future()
+async def _ended(begin: Callable[[Callable[[Any], None]], bool]) -> Any:
+    """The answer on the short way, which has no task of its own; None where it is to take the long way."""
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def receive(outcome: ReservationAnswer | GatewayError | None) -> None:
-        if not ended.done():
-            ended.set_result(outcome)
+    def end(outcome: Any) -> None:
+        if not answer.done():
+            answer.set_result(outcome)
 
-    receiver: Ended = receive
-    if not engine.reservations.begin_reserve(command, circumstance, receiver):
+    if not begin(end):
         return None
-    outcome = await ended
+    outcome = await answer
     if isinstance(outcome, GatewayError):
         raise outcome
     return outcome

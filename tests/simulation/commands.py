@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.simulation.keyspace import Id, Keyspace, SortedSet, Stream, WrongType
+from tests.simulation.keyspace import NAMES, Id, Keyspace, SortedSet, Stream, WrongType
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NO_INTEGER: Final = "ERR value is not an integer or out of range"
@@ -128,6 +128,10 @@ def exists(keys: Keyspace, given: Arguments) -> Any:
     return sum(keys.has(name) for name in given)
 
 
+def type_(keys: Keyspace, given: Arguments) -> Any:
+    return Status(NAMES[type(keys.values[given[0]])] if keys.has(given[0]) else "none")
+
+
 def delete(keys: Keyspace, given: Arguments) -> Any:
     return sum([keys.drop(name) for name in given])
 
@@ -209,6 +213,23 @@ def hset(keys: Keyspace, given: Arguments) -> Any:
     for at in range(1, len(given), 2):
         fields[given[at]] = given[at + 1]
     return len(fields) - before
+
+
+def hincrby(keys: Keyspace, given: Arguments) -> Any:
+    by = integer(given[2])
+    fields = keys.make(given[0], dict)
+    try:
+        before = integer(fields.get(given[1], "0"))
+    except Refusal:
+        raise Refusal("ERR hash value is not an integer") from None
+    if not -INTEGER_MAX - 1 <= before + by <= INTEGER_MAX:
+        raise Refusal("ERR increment or decrement would overflow")
+    fields[given[1]] = str(before + by)
+    return before + by
+
+
+def hexists(keys: Keyspace, given: Arguments) -> Any:
+    return int(given[1] in (keys.get(given[0], dict) or {}))
 
 
 def hdel(keys: Keyspace, given: Arguments) -> Any:
@@ -431,6 +452,7 @@ COMMANDS: Final[dict[str, tuple[Handler, int, bool, bool]]] = {
     "SET": (set_, 2, True, True),
     "MSET": (mset, 2, True, True),
     "EXISTS": (exists, 1, False, False),
+    "TYPE": (type_, 1, False, False),
     "DEL": (delete, 1, True, False),
     "UNLINK": (delete, 1, True, False),
     "PEXPIRE": (pexpire, 2, True, False),
@@ -445,6 +467,8 @@ COMMANDS: Final[dict[str, tuple[Handler, int, bool, bool]]] = {
     "HMGET": (hmget, 2, False, False),
     "HGETALL": (hgetall, 1, False, False),
     "HSET": (hset, 3, True, True),
+    "HINCRBY": (hincrby, 3, True, True),
+    "HEXISTS": (hexists, 2, False, False),
     "HDEL": (hdel, 2, True, False),
     "HLEN": (hlen, 1, False, False),
     "ZADD": (zadd, 3, True, True),

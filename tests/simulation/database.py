@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from gateway.domain.totals import Totals
 from gateway.durable import schema
 from gateway.durable.ledger import LedgerCorrupt
 from gateway.durable.rows import Batch, ShardRow
 from gateway.durable.shards import fresh_row
+from gateway.durable.totals import moved_by, prove_totals
 from gateway.durable.written import written, written_columns
 from tests.simulation.loop import WORLD
 
@@ -39,11 +41,21 @@ _KEYED: Final = {
 }
 
 
+_TOTALLED: Final = [written_columns(schema.levels).index(name) for name in Totals._fields]
+
+
+def totals_of(levels: Iterable[Row]) -> Totals:
+    """What these rows of levels add up to."""
+    rows = list(levels)
+    return Totals(*[sum(row[at] for row in rows) for at in _TOTALLED])
+
+
 @dataclass
 class Tables:
-    """Everything that is committed."""
+    """Everything that is committed. `rebuilds` are the instants of those that count, by shard."""
 
     shards: dict[int, ShardRow] = field(default_factory=dict)
+    rebuilds: dict[int, tuple[int, ...]] = field(default_factory=dict)
     ends: dict[tuple[int, int], int] = field(default_factory=dict)
     rows: dict[str, Table] = field(default_factory=lambda: {name: {} for name in _KEYED})
     deployment: Any = None
@@ -89,6 +101,8 @@ class Transaction:
                 tables.shards[key] = value
             elif kind == "ends":
                 tables.ends[key] = value
+            elif kind == "rebuilds":
+                tables.rebuilds[key] = value
             else:
                 tables.rows[kind][key] = value
         self.is_over = True
@@ -162,7 +176,13 @@ class Database:
         return True
 
     def store(self, transaction: Transaction, batch: Batch) -> None:
-        """The rows of the batch are written. Raises LedgerCorrupt for a row that is there and must not be."""
+        """The rows of the batch are written, and the totals moved by what its levels differ from those that were stored.
+
+        Raises LedgerCorrupt for a row that is there and must not be, and TotalsDiffer.
+        """
+        moved = self._moved(transaction, batch)
+        prove_totals(batch, moved.totals)
+        transaction.changes.append(("shards", batch.shard, moved))
         seen: set[tuple[str, Any]] = set()
         for one in written(batch):
             name = one.table.name
@@ -174,22 +194,64 @@ class Database:
                 seen.add((name, key))
                 transaction.changes.append((name, key, row))
 
+    def _moved(self, transaction: Transaction, batch: Batch) -> ShardRow:
+        """The row that the gate has moved, with the totals after the batch."""
+        row: ShardRow = transaction.changes[-1][2]
+        stored = self.tables.rows["levels"]
+        before = totals_of(stored[place] for place in batch.levels if place in stored)
+        by = moved_by(batch, before)
+        return replace(row, totals=Totals(*[old + moved for old, moved in zip(row.totals, by, strict=True)]))
+
     def raise_epoch(
-        self, transaction: Transaction, shard: int, seen: int, owner: str, lease_ms: int
+        self,
+        transaction: Transaction,
+        shard: int,
+        seen: int,
+        owner: str,
+        lease_ms: int,
+        *,
+        by_operator: bool,
+        above: int,
     ) -> ShardRow | None:
         """As `Ledger.raise_epoch`."""
         row = self.row(shard)
-        is_free = row.state == "open" or (
-            row.state == "recovering" and (row.owner_deadline_ms <= self.now_ms() or row.owner == owner)
-        )
-        if row.epoch != seen or not is_free:
+        is_claimed = row.state == "recovering" and row.owner_deadline_ms > self.now_ms() and row.owner != owner
+        if row.epoch != seen or is_claimed or (row.halted_reason is not None and not by_operator):
             transaction.changes.append(("shards", shard, row))
             return None
-        raised = replace(
-            row, epoch=seen + 1, state="recovering", owner=owner, owner_deadline_ms=self.now_ms() + lease_ms
-        )
+        epoch, until_ms = max(seen, above) + 1, self.now_ms() + lease_ms
+        raised = replace(row, epoch=epoch, state="recovering", owner=owner, owner_deadline_ms=until_ms)
         transaction.changes.append(("shards", shard, raised))
         return raised
+
+    def keep_claim(self, transaction: Transaction, shard: int, epoch: int, owner: str, lease_ms: int) -> bool:
+        """As `Ledger.keep_claim`."""
+        row = self.row(shard)
+        if (row.epoch, row.state, row.owner) != (epoch, "recovering", owner):
+            return False
+        transaction.changes.append(("shards", shard, replace(row, owner_deadline_ms=self.now_ms() + lease_ms)))
+        return True
+
+    def halt(self, transaction: Transaction, shard: int, epoch: int, reason: str) -> bool:
+        """As `Ledger.halt`."""
+        row = self.row(shard)
+        if row.epoch == epoch and row.state != "halted":
+            row = replace(row, state="halted", halted_reason=reason, owner="", owner_deadline_ms=0)
+        transaction.changes.append(("shards", shard, row))
+        return (row.state, row.epoch) == ("halted", epoch)
+
+    def recount(self, transaction: Transaction, shard: int, epoch: int, owner: str) -> bool:
+        """As `Ledger.recount`."""
+        row = self.row(shard)
+        if (row.epoch, row.state, row.owner) != (epoch, "recovering", owner):
+            return False
+        totals = totals_of(level for level in self.tables.rows["levels"].values() if level[0] == shard)
+        transaction.changes.append(("shards", shard, replace(row, totals=totals)))
+        return True
+
+    def rebuilds_within(self, shard: int, window_ms: int) -> int:
+        """As `Ledger.rebuilds_within`."""
+        return sum(at_ms > self.now_ms() - window_ms for at_ms in self.tables.rebuilds.get(shard, ()))
 
     def open_shard(
         self,
@@ -200,15 +262,27 @@ class Database:
         generation: int,
         rebuilt_ms: int,
         ended: Any,
+        *,
+        counts_as_rebuild: bool,
     ) -> bool:
         """As `Ledger.open_shard`."""
         row = self.row(shard)
         if (row.epoch, row.state, row.owner) != (epoch, "recovering", owner):
             return (row.state, row.epoch, row.owner) == ("open", epoch, owner)
         opened = replace(
-            row, state="open", owner_deadline_ms=0, generation=generation, rebuilt_ms=rebuilt_ms or row.rebuilt_ms
+            row,
+            state="open",
+            halted_reason=None,
+            owner_deadline_ms=0,
+            generation=generation,
+            rebuilt_ms=rebuilt_ms or row.rebuilt_ms,
         )
         transaction.changes.append(("shards", shard, opened))
+        if row.halted_reason is not None:
+            transaction.changes.append(("rebuilds", shard, ()))
+        elif counts_as_rebuild:
+            counted = (*self.tables.rebuilds.get(shard, ()), self.now_ms())
+            transaction.changes.append(("rebuilds", shard, counted))
         for ended_epoch, end_seq in ended:
             known = self.tables.ends.get((shard, ended_epoch), end_seq)
             if known != end_seq:

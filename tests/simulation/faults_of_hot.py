@@ -19,6 +19,7 @@ REFUSALS: Final = (
     "LOADING Redis is loading the dataset in memory",
     "NOPERM this user has no permissions to run the 'fcall' command",
 )
+JUMP_MS_MAX: Final = 3_600_000
 
 
 class FaultsOfHot:
@@ -184,7 +185,7 @@ class FaultsOfHot:
             offset_ms, drift = plan.uniform(-1500, 1500), plan.choice([0, 0.01, -0.01])
             plan.choice(servers).set_clock(offset_ms, drift)
             return f"one by {offset_ms:.0f} ms, drift {drift}"
-        offset_ms = plan.choice([2_000, 60_000, 3_600_000])
+        offset_ms = plan.choice([2_000, 60_000, JUMP_MS_MAX])
         for server in servers:
             server.set_clock(server.clock_offset_ms + offset_ms)
         return f"all by {offset_ms} ms"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SERVICE: Final = ("redis", 6379)
 SENTINELS: Final = (("s0", 26379), ("s1", 26379), ("s2", 26379))
+#: Some events that tell totals in each run; between two of them some batches.
+TOTALS_EVERY: Final = 16
 
 
 class Sentinel:
@@ -55,6 +57,8 @@ class HotStore:
         dice = random.Random(f"{world.seed}-servers")
         self.servers = [RedisServer((name, 6379), world.loop, dice, world.observe) for name in ("r0", "r1")]
         self.primary = self.servers[0]
+        for server in self.servers:
+            server.totals_every = TOTALS_EVERY
         self.servers[1].replicate(self.primary)
         for server in self.servers:
             network.listeners[server.place] = server

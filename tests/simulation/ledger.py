@@ -233,10 +233,28 @@ class SimulatedLedger:
     async def read_shard(self, shard: int) -> ShardRow:
         return await self._ask(lambda: self._database.row(shard))  # type: ignore[no-any-return]
 
-    async def raise_epoch(self, shard: int, seen_epoch: int, owner: str, lease_ms: int) -> ShardRow | None:
+    async def raise_epoch(
+        self, shard: int, seen_epoch: int, owner: str, lease_ms: int, *, by_operator: bool = False, above: int = 0
+    ) -> ShardRow | None:
         return await self._write(  # type: ignore[no-any-return]
-            lambda transaction: self._database.raise_epoch(transaction, shard, seen_epoch, owner, lease_ms)
+            lambda transaction: self._database.raise_epoch(
+                transaction, shard, seen_epoch, owner, lease_ms, by_operator=by_operator, above=above
+            )
         )
+
+    async def keep_claim(self, shard: int, epoch: int, owner: str, lease_ms: int) -> bool:
+        return await self._write(  # type: ignore[no-any-return]
+            lambda transaction: self._database.keep_claim(transaction, shard, epoch, owner, lease_ms)
+        )
+
+    async def halt(self, shard: int, epoch: int, reason: str) -> bool:
+        return await self._write(lambda transaction: self._database.halt(transaction, shard, epoch, reason))  # type: ignore[no-any-return]
+
+    async def recount(self, shard: int, epoch: int, owner: str) -> bool:
+        return await self._write(lambda transaction: self._database.recount(transaction, shard, epoch, owner))  # type: ignore[no-any-return]
+
+    async def rebuilds_within(self, shard: int, window_ms: int) -> int:
+        return await self._ask(lambda: self._database.rebuilds_within(shard, window_ms))  # type: ignore[no-any-return]
 
     async def open_shard(
         self,
@@ -246,10 +264,19 @@ class SimulatedLedger:
         generation: int,
         rebuilt_ms: int,
         ended_epochs: Sequence[tuple[int, int]],
+        *,
+        counts_as_rebuild: bool = False,
     ) -> bool:
         return await self._write(  # type: ignore[no-any-return]
             lambda transaction: self._database.open_shard(
-                transaction, shard, epoch, owner, generation, rebuilt_ms, ended_epochs
+                transaction,
+                shard,
+                epoch,
+                owner,
+                generation,
+                rebuilt_ms,
+                ended_epochs,
+                counts_as_rebuild=counts_as_rebuild,
             )
         )
 
@@ -280,10 +307,11 @@ class SimulatedLedger:
     async def read_request(self, record: str) -> RequestRow | None:
         return await self._ask(lambda: reading.request_of(self._database.tables, record))  # type: ignore[no-any-return]
 
-    async def live_reservations(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
-        found = await self._ask(lambda: reading.live_of(self._database.tables, shard))
+    async def open_holds(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+        live = await self._ask(lambda: reading.live_of(self._database.tables, shard))
+        found = [(random_part, packed) for random_part, state, packed in live if state == "held"]
         for at in range(0, len(found), page):
-            yield [(random_part, packed) for random_part, _, packed in found[at : at + page]]
+            yield found[at : at + page]
             await self.ping()
 
     async def skus_with_holds(self, shard: int, page: int) -> AsyncGenerator[list[Sku], None]:

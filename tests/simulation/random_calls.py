@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gateway.hot.keys import Keys
@@ -59,12 +59,13 @@ class Calls:
         self.dice = dice
         self.epoch, self.seq, self.digest = 0, 0, "0" * 40
         self.now_ms = 0
+        self.shift_ms = 0
         self.missing: list[str] = []
         self.births: dict[str, str] = {}
         self.touched: list[str] = []
         self._count = 0
         self._following: list[Command] = []
-        self._makers: dict[str, tuple[int, Callable[[], Command]]] = {
+        self._makers: dict[str, tuple[float, Callable[[], Command]]] = {
             "group": (14, self._group),
             "reserve": (10, lambda: self._script("reserve", [self._reserve()])),
             "change": (20, self._change),
@@ -76,6 +77,11 @@ class Calls:
             "expire": (4, self._expire),
             "load": (12, self._load),
             "settle": (6, self._settle),
+            "changes": (6, self._changes),
+            "tick": (3, self._tick),
+            "lease": (1, self._lease),
+            "restore": (2, self._restore),
+            "shut": (0.3, self._shut),
             "open": (1, lambda: self.open(is_right=self.dice.random() < 0.5)),
             "hostile": (6, self._hostile),
             "plain": (16, self._plain),
@@ -97,8 +103,10 @@ class Calls:
         if status == "NOT_LOADED":
             self.missing = (self.missing + reply[4:])[-40:]
         elif status == "OPENED":
-            self.epoch, self.seq, self.digest = int(command[6]), int(reply[4]), reply[5]
-        nested = reply[4:] if status in {"GROUP", "BATCH"} else [reply[1:2] + reply[4:]]
+            self.epoch, self.seq, self.digest, self.shift_ms = int(command[6]), int(reply[4]), reply[5], 0
+        elif status == "TICKED":
+            self.shift_ms = int(reply[5])
+        nested = reply[4:] if status in {"GROUP", "BATCH", "CHANGES"} else [reply[1:2] + reply[4:]]
         for result in nested:
             if not isinstance(result, list) or len(result) < 3 or "\t" not in result[2]:
                 continue
@@ -142,8 +150,15 @@ class Calls:
             pick(["0", "-1", "5000"]),
             "created",
             "d",
+            self._totals(),
+            # Where another time is expected, the shift that makes up for it is in no reply: both would differ by a millisecond.
+            "0",
+            pick(["0", str(TTL_MS)]),
         ]
         return ["FCALL", self.scripts["open"].function, "2", keys.meta, keys.log, *own]
+
+    def _totals(self) -> str:
+        return self.dice.choice(["0 0 0 0"] * 5 + ["5 100 -3 2", "", "1 2 3", "x"])
 
     def _script(self, name: str, arguments: list[str], declared: list[str] | None = None) -> Command:
         dice, keys = self.dice, self.keys
@@ -193,11 +208,64 @@ class Calls:
     def _group(self) -> Command:
         return self._script("group", [self._reserve() for _ in range(self.dice.choice([1, 2, 5, 24]))])
 
-    def _changed(self) -> tuple[str, str, str]:
+    def _changes(self) -> Command:
+        some = ["confirm", "fulfil", "release"]
+        return self._script("changes", [self._changed(some)[2] for _ in range(self.dice.choice([1, 2, 5, 24]))])
+
+    def _tick(self) -> Command:
+        """The clock goes on, stands still, or is shifted."""
+        dice = self.dice
+        horizon = dice.choice([0, 0, self.now_ms - 5_000, self.now_ms + 2_000, self.now_ms + TTL_MS])
+        shift = dice.choice([0, 0, self.shift_ms, 5_000, -5_000, 900_000])
+        seen = self.shift_ms if dice.random() < 0.9 else 77
+        return self._script("tick", [str(horizon), "2000", str(seen), str(shift)])
+
+    def _lease(self) -> Command:
+        """A lease, or one that has ended already, and soon after it another."""
+        if self.dice.random() < 0.7:
+            return self._script("lease", [self.dice.choice(["0", str(TTL_MS)])])
+        self._following = [self._group(), self._change(), self._tick(), self._settle(), self._script("lease", ["0"])]
+        return self._script("lease", ["-5000"])
+
+    def _restore(self) -> Command:
+        """A generation that nobody reads is filled: mostly as it should be."""
+        dice, keys = self.dice, Keys(self.keys.prefix, 0, 2)
+        ids = [f"h{dice.randrange(40):015d}" for _ in range(dice.choice([1, 3, 8]))]
+        name, location = f"{dice.choice(SHOPS)}/{dice.choice(SKUS)}", dice.choice(LOCATIONS)
+        held = str(len(set(ids))) if dice.random() < 0.8 else self._number(1, 2)
+        level = f"{dice.choice([5, 60])} {held} 0 0 0 1 1 1 1790000000000"
+        deadlines = ["1790000000000", "1790000360000"] * 20 + [
+            *NO_NUMBER
+        ]  # what is no decimal is a number for some servers
+        index = [word for id in ids for word in (dice.choice(deadlines), id)]
+        made = {
+            "restore_holds": [word for id in ids for word in (id, "h\t5\t1\t1")],
+            "restore_index": ["=", name, *index, f"H{location}", held],
+            "restore_skus": ["=", name, "*", "0 0 0 0 0\t", f"L{location}", level],
+        }
+        own = ["3", keys.meta, keys.log, keys.due, "r"]
+        calls = [["FCALL", self.scripts[script].function, *own, "7", *words] for script, words in made.items()]
+        if dice.random() < 0.2:
+            calls.insert(dice.randrange(3), list(dice.choice(calls)))  # again, as after a lost reply, or too early
+        ends = [["DEL", keys.restoring], ["HGETALL", keys.sku(*name.split("/", 1))], ["ZRANGE", keys.due, "0", "-1"]]
+        gone = [["DEL", keys.sku(*name.split("/", 1)), f"{keys.base}d:{name}"]] if dice.random() < 0.5 else []
+        self._following = [*calls, *ends, *gone]
+        return ["SET", keys.restoring, dice.choice(["7"] * 9 + ["8"])]
+
+    def _shut(self) -> Command:
+        """The epoch is over; another begins after the log's end, wherever that is."""
+        begun = self.open(is_right=True)
+        begun[7:11] = ["0", "", str(self.seq + 1_000), self.digest]
+        self._following = [self._group(), ["HMGET", self.keys.meta, "epoch", "shut"], ["DEL", self.keys.meta], begun]
+        return self._script("shut", [])
+
+    def _changed(
+        self, names: Sequence[str] = ("extend", "confirm", "confirm", "fulfil", "release")
+    ) -> tuple[str, str, str]:
         dice, id = self.dice, self._id()
         birth = self.births.get(id, "1-1") if dice.random() < 0.97 else "9-9"
         head = f"{dice.choice((*SHOPS, 'main', 'main'))}\t{id}\t{birth}\tkey:t"
-        name = dice.choice(["extend", "confirm", "confirm", "fulfil", "release"])
+        name = dice.choice(names)
         tier, ttl = dice.choice(["", "cart", "gone"]), dice.choice(["", "50", "5000", "10000000"])
         own = {
             "extend": f"\t{tier}\t{ttl}\ncart\t1000\t600000\t7200000",
@@ -283,7 +351,7 @@ class Calls:
 
     def _hostile(self) -> Command:
         dice = self.dice
-        name = dice.choice([script.name for script in self.scripts if script.name not in {"open", "load"}])
+        name = dice.choice([script.name for script in self.scripts if script.name not in {"open", "load", "shut"}])
         how = dice.randrange(5)
         if how == 0:
             return ["FCALL", self.scripts[name].function, dice.choice(["0", "-1", "99", "x", "3"]), self.keys.meta]
@@ -336,6 +404,10 @@ class Calls:
                 ["HMGET", key, field, "u", "none"],
                 ["HDEL", key, field, "v"],
                 ["HLEN", key],
+                ["HEXISTS", key, field],
+                ["HINCRBY", key, field, number],
+                ["HINCRBY", "plain:counts", field, dice.choice(["1", "1", "-1", "9223372036854775807"])],
+                ["TYPE", key],
                 ["ZADD", key, score, member],
                 ["ZADD", key, "1", member, score, "z"],
                 ["ZREM", key, member, "z"],
@@ -378,7 +450,7 @@ class Calls:
                 ["SET", keys.ticket(self.missing[0] if self.missing else name), "t", "PX", str(TTL_MS)],
                 ["SET", keys.ticket(self.missing[-1] if self.missing else name), "t", "PX", str(TTL_MS)],
                 ["XRANGE", keys.log, f"({max(self.seq - 5, 0)}-0", "+", "COUNT", "3"],
-                ["HMGET", keys.meta, "epoch", "seq", "digest", "checkpoint", "clock", "poison", "gone"],
+                ["HMGET", keys.meta, "epoch", "seq", "digest", "checkpoint", "clock", "poison", "totals", "gone"],
                 ["EXISTS", keys.log, keys.meta, keys.due, keys.named(name)],
                 ["ZRANGE", keys.due, "0", "-1", "WITHSCORES"],
                 ["DEL", keys.named(name)],

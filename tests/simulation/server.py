@@ -24,6 +24,7 @@ Observer = Callable[["RedisServer", Connection | None, list[str], Any], None]
 
 OOM: Final = "OOM command not allowed when used memory > 'maxmemory'."
 READONLY: Final = "READONLY You can't write against a read only replica."
+TOTALS_EVERY: Final = "CHECKPOINT_EVERY = 1000"
 LOADING: Final = "LOADING Redis is loading the dataset in memory"
 
 
@@ -41,6 +42,7 @@ class RedisServer:
         self.clock_offset_ms = 0.0
         self.drift = 0.0  # of a second per second, from `_drifts_since_s` on
         self.sessions: list[RedisSession] = []
+        self.totals_every: int | None = None  # seqs between two events that tell totals, if not as the library says
         self.lag = 0  # effects this replica stays behind
         self.effects: list[list[Write]] = []
         self.keys = Keyspace()
@@ -53,7 +55,7 @@ class RedisServer:
         self._writes: list[Write] = []
         self._dice = dice
         self._observe = observe
-        self.lineage = self._new_lineage()
+        self.lineage = self._run_id = self._new_lineage()
         self._own: dict[str, Callable[[list[str]], Any]] = {
             "PING": lambda _: Status("PONG"),
             "AUTH": lambda _: OK,
@@ -159,6 +161,8 @@ class RedisServer:
     def _info(self, _: list[str]) -> Any:
         told = {
             "redis_version": "7.2.4",
+            "run_id": self._run_id,
+            "evicted_keys": 0,
             "role": "master" if self.primary is None else "slave",
             "master_replid": self.lineage,
             "connected_slaves": len(self.replicas),
@@ -177,6 +181,7 @@ class RedisServer:
                 raise Refusal(READONLY)
             if self.is_full:
                 raise Refusal(OOM)
+            given = [word, self._often(given[1])]
             library = library_of(given[1])
             if library.name in self.libraries:
                 raise Refusal(f"ERR Library '{library.name}' already exists")
@@ -190,6 +195,13 @@ class RedisServer:
             self._writes.append(("FUNCTION", given))
             return OK
         raise Refusal(f"ERR unknown subcommand '{given[0]}'. Try FUNCTION HELP.")
+
+    def _often(self, text: str) -> str:
+        """The library, which tells totals so often that a run of seconds has some of these events, too."""
+        if self.totals_every is None:
+            return text
+        assert text.count(TOTALS_EVERY) == 1
+        return text.replace(TOTALS_EVERY, f"CHECKPOINT_EVERY = {self.totals_every}")
 
     def _fcall(self, given: list[str]) -> Any:
         library = next((one for one in self.libraries.values() if given[0] in one.flags), None)
@@ -279,6 +291,7 @@ class RedisServer:
     def start(self, lost: int | None = 0) -> int:
         """It is back, with all but the last `lost` effects; None: with nothing. How many are missing."""
         assert not self.is_up
+        self._run_id = self._new_lineage()
         if self.primary is not None:
             self.replicate(self.primary)
             self.is_up = True

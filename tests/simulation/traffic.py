@@ -37,7 +37,7 @@ class SimulatedTraffic(Traffic):
         self._probes = 0
         super().__init__(seed, lambda: [one.name for one in self._gateways], shop, history)
 
-    def client(self, name: str) -> Client:
+    def client_named(self, name: str) -> Client:
         """A client of this name."""
         return Client(name, self._shop, self.history, random.Random(f"{self._seed}-way-{name}"), self._instants)
 
@@ -48,8 +48,8 @@ class SimulatedTraffic(Traffic):
     @asynccontextmanager
     async def flowing(self, clients: int = 4) -> AsyncIterator[None]:
         """Inside, the clients are at work; at the end each has its last answer."""
-        await self._stock_up(self.client("setup"))
-        made = [_SimulatedBuyer(self, self.client(f"c{at}"), f"{self._seed}-{at}") for at in range(clients)]
+        await self._stock_up(self.client_named("setup"))
+        made = [_SimulatedBuyer(self, self.client_named(f"c{at}"), f"{self._seed}-{at}") for at in range(clients)]
         tasks = [asyncio.create_task(buyer.run()) for buyer in made]
         yield
         self._has_ended.set()
@@ -67,7 +67,7 @@ class SimulatedTraffic(Traffic):
 
     async def probe(self) -> None:
         """A change has succeeded."""
-        client = self.client("probe")
+        client = self.client_named("probe")
         self._probes += 1
         request = Request(
             "put", {"source": "probe", "sequence": self._probes, "on_hand": STOCK["b/main"]}, subject="b/main"
@@ -80,7 +80,7 @@ class SimulatedTraffic(Traffic):
 
     async def audit(self) -> None:
         """Every reservation that was ever told has been asked for."""
-        client = self.client(AUDIT)
+        client = self.client_named(AUDIT)
         told = {str(call.told["id"]) for call in self.history.calls if call.is_done and "id" in call.told}
         for id in sorted(told):
             for attempt in range(1, ATTEMPTS_MAX + 1):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.app.role import Role
 from gateway.service.opening import OWNER_LEASE_MS
+from gateway.service.ticking import LEAD_MS
 from tests.faults.account import Violation
 from tests.faults.checker import check
 from tests.faults.history import Circumstances, History
 from tests.simulation.commands import Refusal
 from tests.simulation.database import Database
+from tests.simulation.faults_of_hot import JUMP_MS_MAX
 from tests.simulation.gateway import Gateway
 from tests.simulation.hot import HotStore
 from tests.simulation.ledger import DatabaseWay
@@ -32,6 +34,8 @@ CALM_S_MAX: Final = 45.0
 RECOVERY_S_MAX: Final = 10.0
 #: A deadline that is further away than this does not fall due while the stores are read.
 CALM_AHEAD_MS: Final = 20_000
+#: By how much a turned clock moves the shard's: a jump by the ticker's lead, what is taken for none by itself, a drift by little.
+CLOCK_OFF_MS_MAX: Final = 4_000
 #: Errors that a job may end a step with, beside those of the stores: the flusher was fenced, or met a foreign log.
 EXPECTED_ERRORS: Final = ("Fenced", "ChainBroken", "EntryInvalid")
 VIOLATIONS_TOLD_MAX: Final = 20
@@ -82,6 +86,7 @@ class World:
         self.is_hot_lost = self.is_clock_turned = self.has_zombie = False
         self.troubled_ms: list[tuple[int, int]] = []
         self.healed_s: float | None = None
+        self._ticked_s, self._stood_ms = loop.time(), 0
         self.watchers: list[Any] = []
         self.gateways = [self._gateway(at, role) for at, role in enumerate(self._roles())]
         self.clients = self.plan.randint(3, 8)
@@ -111,8 +116,17 @@ class World:
         word = arguments[1].partition("_")[0] if arguments[0] == "FCALL" else arguments[0]
         told = str(reply) if isinstance(reply, Refusal) else reply
         self.trace.add(name, server.place[0], word, arguments[2:] if word != "FUNCTION" else "", told)
+        if word == "tick":
+            self._see_tick()
         for watcher in list(self.watchers):
             watcher(name, word)
+
+    def _see_tick(self) -> None:
+        """A clock that nobody lets go on stands still: that happens where something is broken, and nowhere else."""
+        now_s = self.loop.time()
+        if self.healed_s is None or self._ticked_s < self.healed_s:
+            self._stood_ms = max(self._stood_ms, int((now_s - self._ticked_s) * 1000) - LEAD_MS)
+        self._ticked_s = now_s
 
     def _observe_database(self, gateway: str, word: str) -> None:
         """The database has done something for a gateway."""
@@ -123,10 +137,16 @@ class World:
             watcher(gateway, word)
 
     def instants(self) -> tuple[int, int]:
-        """The earliest and the latest instant that any server's clock shows, in ms; a shard's own clock never goes back."""
-        clocks = [server.now_us() // 1000 for server in self.hot.servers]
-        shard_ms = int((self.hot.primary.keys.values.get(META) or {}).get("clock", 0))
-        return min(clocks), max(*clocks, shard_ms)
+        """The earliest and the latest instant that a client's clock may show, in ms: nobody sets theirs."""
+        now_ms = int((WALL_S + self.loop.time()) * 1000)
+        return now_ms, now_ms + 1
+
+    def shard_ms(self) -> int:
+        """What the shard's clock says: its primary's, without the jumps that gateways saw, as far as they let it go on."""
+        meta = self.hot.primary.keys.values.get(META) or {}
+        bound_ms, _, shift_ms = meta.get("horizon", "").partition(" ")
+        time_ms = self.hot.primary.now_us() // 1000 + int(shift_ms or 0)
+        return max(min(time_ms, int(bound_ms)) if bound_ms else time_ms, int(meta.get("clock", 0)))
 
     # -- the run ----------------------------------------------------------------------------------------------
 
@@ -161,7 +181,7 @@ class World:
         keys = self.hot.primary.keys
         meta = keys.values.get(META) or {}
         due = keys.values.get(f"{{rg0}}:{meta.get('gen')}:due")
-        return due is not None and bool(due.order) and due.order[0][0] < self.instants()[1] + CALM_AHEAD_MS
+        return due is not None and bool(due.order) and due.order[0][0] < self.shard_ms() + CALM_AHEAD_MS
 
     def _judged(self, is_calm: bool) -> list[Violation]:
         # A gateway that died or froze while it was opening the shard owns it until its time there is over.
@@ -172,11 +192,12 @@ class World:
             troubled_ms=tuple(self.troubled_ms),
             healed_s=self.healed_s,
             recovery_seconds_max=RECOVERY_S_MAX + (OWNER_LEASE_MS / 1000 if is_abandoned else 0),
+            clock_off_ms=self._clock_off_ms(),
         )
         found = [] if is_calm else [Violation("K16", "calm", self._why_not_calm())]
         if self.database.tables.shards.get(0) is not None:
-            stores = stores_of(self.database.tables, self.hot.primary, self.instants()[1])
-            judged = check(self._timed(), stores, circumstances)
+            stores = stores_of(self.database.tables, self.hot.primary, self.shard_ms())
+            judged = check(self.history, stores, circumstances)
             # Reads of a primary that was replaced and does not know it are old; how long, its lease decides.
             found += [one for one in judged if not (self.has_zombie and one.law == "K10" and _is_read(one))]
         found += [Violation("K17", "loop", failure) for failure in self.loop.failures]
@@ -185,15 +206,13 @@ class World:
                 found.append(Violation("K17", "log", error))
         return found
 
-    def _timed(self) -> History:
-        """The history; after a clock was turned, instants of events say nothing about when a call was under way."""
-        calls = self.history.calls
-        if not self.is_clock_turned or not calls:
-            return self.history
-        first, last = min(call.start_ms for call in calls), max(call.end_ms for call in calls)
-        timeless = History()
-        timeless.calls = [replace(call, start_ms=first, end_ms=last) for call in calls]
-        return timeless
+    def _clock_off_ms(self) -> int:
+        """What the shard's clock may differ from that of the clients."""
+        if not self.is_clock_turned:
+            return self._stood_ms
+        # Where no gateway saw time pass while the clock was turned, nobody knows that it was.
+        is_watched = not any(told.startswith("gateway") for told in self.nemesis.told)
+        return self._stood_ms + CLOCK_OFF_MS_MAX + (0 if is_watched else JUMP_MS_MAX)
 
     def _why_not_calm(self) -> str:
         ready = [gateway.name for gateway in self.gateways if gateway.is_ready]
