@@ -3,9 +3,14 @@
 The shard's clock is Redis' TIME, so one that is set forward by an hour would make every hold due at once, and one set back would
 keep them for an hour longer. Therefore the clock may be at most `LEAD_MS` ahead of what a gateway has seen pass, and once a jump is
 seen, a `shift` in meta makes up for it. The shift is then worn off slowly, so that in the end TIME holds again.
+
+What has passed is not asked of the event loop: its time is that of the turn's beginning, and a turn that took a second would be
+taken for a jump of Redis.
 """
 
 from __future__ import annotations
+
+import time
 
 import structlog
 
@@ -26,13 +31,13 @@ class Ticker:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        self._seen: tuple[int, float] | None = None  # what the shard's clock said, and when by the loop's
+        self._seen: tuple[int, float] | None = None  # what the shard's clock said, and when
         self._seen_shift_ms = 0
         self._shift_ms = 0  # what the next tick makes of it
 
     def expected_ms(self) -> int:
         """What the shard's clock says now by this process' monotonic clock, whatever Redis says; 0 before the first tick."""
-        return self._at(self._shard.loop_time())
+        return self._at(time.monotonic())
 
     def warnings(self) -> list[str]:
         """What is to be told of the clock, a sentence each."""
@@ -50,7 +55,7 @@ class Ticker:
         shard = self._shard
         if not shard.is_open:
             return 0
-        sent_s = shard.loop_time()
+        sent_s = time.monotonic()
         expected_ms = self._at(sent_s)
         horizon_ms = expected_ms + LEAD_MS if expected_ms else 0
         arguments = (horizon_ms, LEAD_MS, self._seen_shift_ms, self._shift_ms)
@@ -59,13 +64,13 @@ class Ticker:
             raise Overloaded(f"the tick was answered {answer.status}")
         time_ms, self._seen_shift_ms = map(int, answer.fields)
         metrics.CLOCK_SHIFT_SECONDS.set(self._seen_shift_ms / 1000)
-        return self._judge(time_ms, sent_s, shard.loop_time())
+        return self._judge(time_ms, sent_s, time.monotonic())
 
-    def _at(self, loop_s: float) -> int:
+    def _at(self, now_s: float) -> int:
         if self._seen is None:
             return 0
         seen_ms, seen_s = self._seen
-        return seen_ms + int((loop_s - seen_s) * 1000)
+        return seen_ms + int((now_s - seen_s) * 1000)
 
     def _judge(self, time_ms: int, sent_s: float, got_s: float) -> int:
         """TIME was read somewhere between the two moments: does it say what has passed since it was last seen?"""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from gateway.domain.errors import Overloaded
 from gateway.hot.shard import Answer, Shard
+from gateway.service import ticking
 from gateway.service.ticking import JUMP_MS_MIN, LEAD_MS, SLEW, TICK_S, Ticker
 from tests.service.gateway import Gateway
 
@@ -29,9 +31,6 @@ class Server:
         self.clock_ms = 0
         self.way_s = 0.0  # how long a call is under way, there and back each
 
-    def loop_time(self) -> float:
-        return self.passed_s
-
     def now_ms(self) -> int:
         """The shard's clock, as a script finds it."""
         time_ms = START_MS + int(self.passed_s * 1000) + self.jumps_ms + self.shift_ms
@@ -51,6 +50,14 @@ class Server:
         return Answer("TICKED", [str(time_ms), str(self.shift_ms)], time_ms, 0)
 
 
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """One whose time the test lets pass, for its gateways as well."""
+    server = Server()
+    monkeypatch.setattr(ticking, "time", SimpleNamespace(monotonic=lambda: server.passed_s))
+    return server
+
+
 def ticker_of(server: Server) -> Ticker:
     """One more gateway's."""
     return Ticker(cast("Shard", server))
@@ -66,9 +73,8 @@ async def turns(server: Server, seconds: float, *tickers: Ticker) -> None:
         server.passed_s += TICK_S
 
 
-async def test_ticking_without_a_jump_leaves_time_alone() -> None:
+async def test_ticking_without_a_jump_leaves_time_alone(server: Server) -> None:
     """The clock is TIME."""
-    server = Server()
     ticker = ticker_of(server)
 
     await turns(server, 60, ticker)
@@ -80,9 +86,8 @@ async def test_ticking_without_a_jump_leaves_time_alone() -> None:
 
 @pytest.mark.parametrize("jump_s", [2, HOUR_S, 365 * 24 * HOUR_S, -2, -HOUR_S])
 @pytest.mark.parametrize("gateways", [1, 3])
-async def test_ticking_through_a_jump_keeps_the_clock(jump_s: int, gateways: int) -> None:
+async def test_ticking_through_a_jump_keeps_the_clock(server: Server, jump_s: int, gateways: int) -> None:
     """Before anybody notices it the clock is at most the lead ahead; then it goes on as if nothing had happened, and it is told."""
-    server = Server()
     tickers = [ticker_of(server) for _ in range(gateways)]
     await turns(server, 5, *tickers)
 
@@ -96,9 +101,8 @@ async def test_ticking_through_a_jump_keeps_the_clock(jump_s: int, gateways: int
     assert all("jumped" in ticker.warnings()[0] for ticker in tickers)
 
 
-async def test_ticking_after_the_clock_came_back_is_as_before() -> None:
+async def test_ticking_after_the_clock_came_back_is_as_before(server: Server) -> None:
     """TIME is right again: no shift, no warning."""
-    server = Server()
     ticker = ticker_of(server)
     await turns(server, 5, ticker)
     server.jumps_ms = HOUR_S * 1000
@@ -113,9 +117,8 @@ async def test_ticking_after_the_clock_came_back_is_as_before() -> None:
 
 
 @pytest.mark.parametrize("jump_s", [30, -30])
-async def test_ticking_on_wears_a_shift_off(jump_s: int) -> None:
+async def test_ticking_on_wears_a_shift_off(server: Server, jump_s: int) -> None:
     """A clock that was set right for good is followed in the end, by about a hundredth of the time that passes."""
-    server = Server()
     ticker = ticker_of(server)
     await turns(server, 5, ticker)
     server.jumps_ms = jump_s * 1000
@@ -128,9 +131,8 @@ async def test_ticking_on_wears_a_shift_off(jump_s: int) -> None:
     assert server.shift_ms == 0
 
 
-async def test_ticking_over_a_slow_way_is_no_jump() -> None:
+async def test_ticking_over_a_slow_way_is_no_jump(server: Server) -> None:
     """An answer that took seconds may have read TIME at any moment of them."""
-    server = Server()
     ticker = ticker_of(server)
     await turns(server, 5, ticker)
 
@@ -140,12 +142,11 @@ async def test_ticking_over_a_slow_way_is_no_jump() -> None:
     assert server.shift_ms == 0
 
 
-async def test_ticking_at_random_jumps_never_runs_ahead() -> None:
+async def test_ticking_at_random_jumps_never_runs_ahead(server: Server) -> None:
     """Jumps of any size at any moment: the clock is never further ahead than the lead and what wore off, and never stands still."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    server = Server()
     tickers = [ticker_of(server) for _ in range(2)]
     await turns(server, 2, *tickers)
     for _ in range(200):
@@ -158,9 +159,8 @@ async def test_ticking_at_random_jumps_never_runs_ahead() -> None:
         assert abs(drifted_ms) <= 3 * LEAD_MS + 2 * SLEW * passed_ms
 
 
-async def test_ticking_tells_an_opener_what_the_clock_should_say() -> None:
+async def test_ticking_tells_an_opener_what_the_clock_should_say(server: Server) -> None:
     """Before the first tick nothing is known; afterwards it goes on with the process' clock, whatever Redis does."""
-    server = Server()
     ticker = ticker_of(server)
     unknown_ms = ticker.expected_ms()
     await turns(server, 1, ticker)
