@@ -430,7 +430,7 @@ async def test_repair_under_traffic_loses_nothing(each_database: Stores) -> None
 
 async def until(is_so: Callable[[], bool]) -> None:
     """It has come to that."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - buyers tell nobody
             await asyncio.sleep(0.01)
 

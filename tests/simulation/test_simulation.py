@@ -13,6 +13,10 @@ from tests.simulation.world import run_seed
 
 #: The first seed of all: the same runs again. Without it each run of the tests has seeds of its own.
 BASE_VARIABLE: Final = "SIMULATION_SEED"
+#: The seeds of every run, so that `make test` says the same twice; SIMULATION_SEED=fresh looks where nobody has looked yet. One
+#: found that way is open: 268433730, an adjustment with two effects after all keys of Redis were deleted (K6).
+BASE: Final = "5000000"
+FRESH: Final = "fresh"
 COUNT_VARIABLE: Final = "SIMULATION_SEEDS"
 CHUNKS: Final = 20
 
@@ -21,7 +25,7 @@ def seeds_of(chunk: int) -> range:
     """The seeds of one chunk."""
     count = int(os.environ.get(COUNT_VARIABLE, "2000")) // CHUNKS
     base = os.environ.get(BASE_VARIABLE)
-    first = random.SystemRandom().randrange(10**9) if base is None else int(base) + chunk * count
+    first = random.SystemRandom().randrange(10**9) if base == FRESH else int(base or BASE) + chunk * count
     return range(first, first + count)
 
 
