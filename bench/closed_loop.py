@@ -20,6 +20,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from gateway.loop import new_event_loop
+
 HEAD_BYTES_MAX = 64 * 1024
 # Past the end of a run, for answers still in flight; a server that takes longer is not answering.
 GRACE_SECONDS_MAX = 30.0
@@ -190,14 +192,8 @@ def percentile_ms(sorted_s: list[float], share: float) -> float:
 
 def main() -> None:
     """The job on standard input is done, its outcome printed."""
-    played = Round(Job(**json.load(sys.stdin))).play
-    try:
-        import uvloop
-    except ImportError:
-        outcome = asyncio.run(played())
-    else:
-        outcome = uvloop.run(played())
-    print(json.dumps(outcome))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        print(json.dumps(runner.run(Round(Job(**json.load(sys.stdin))).play())))
 
 
 if __name__ == "__main__":

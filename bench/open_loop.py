@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
+from gateway.loop import new_event_loop
+
 TICK_SECONDS = 0.002
 CONNECTS_MAX = 64  # connections that are being made at once
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -234,14 +236,8 @@ class Client(asyncio.Protocol):
 
 def main() -> None:
     """The job on standard input is done, its outcome printed."""
-    played = Load(Job(**json.load(sys.stdin))).play
-    try:
-        import uvloop
-    except ImportError:
-        outcome = asyncio.run(played())
-    else:
-        outcome = uvloop.run(played())
-    print(json.dumps(outcome))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        print(json.dumps(runner.run(Load(Job(**json.load(sys.stdin))).play())))
 
 
 if __name__ == "__main__":
