@@ -64,24 +64,19 @@ _RAISE: Final = Statement(
         owner_deadline_ms=StoreClock() + number("lease_ms"),
     )
 )
+#: The row is in recovery, under the epoch of the owner who asks.
+_OWNED: Final = (
+    shards.c.shard == number("of_shard"),
+    shards.c.epoch == number("own_epoch"),
+    shards.c.state == "recovering",
+    shards.c.owner == word("by_owner"),
+)
 _KEEP_CLAIM: Final = Statement(
-    update(shards)
-    .where(
-        shards.c.shard == number("of_shard"),
-        shards.c.epoch == number("own_epoch"),
-        shards.c.state == "recovering",
-        shards.c.owner == word("by_owner"),
-    )
-    .values(owner_deadline_ms=StoreClock() + number("lease_ms"))
+    update(shards).where(*_OWNED).values(owner_deadline_ms=StoreClock() + number("lease_ms"))
 )
 _OPEN: Final = Statement(
     update(shards)
-    .where(
-        shards.c.shard == number("of_shard"),
-        shards.c.epoch == number("own_epoch"),
-        shards.c.state == "recovering",
-        shards.c.owner == word("by_owner"),
-    )
+    .where(*_OWNED)
     .values(
         state="open",
         halted_reason=null(),
@@ -101,12 +96,7 @@ _HALT: Final = Statement(
 )
 _RECOUNT: Final = Statement(
     update(shards)
-    .where(
-        shards.c.shard == number("of_shard"),
-        shards.c.epoch == number("own_epoch"),
-        shards.c.state == "recovering",
-        shards.c.owner == word("by_owner"),
-    )
+    .where(*_OWNED)
     .values(
         {
             name: select(func.coalesce(func.sum(levels.c[name]), 0))

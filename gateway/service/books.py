@@ -12,7 +12,8 @@ from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
 from gateway.flush.watermark import NotReached, TooManyWaiting, Waiter, Watermark
-from gateway.hot.grouping import Grouping, Receiver, Result
+from gateway.hot.gathered import Receiver
+from gateway.hot.grouping import Grouping, Result
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
 

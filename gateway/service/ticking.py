@@ -50,7 +50,7 @@ class Ticker:
     async def step(self) -> int:
         """The clock may go on for another moment. Returns 1 when a jump was seen: the next tick is wanted at once.
 
-        Raises Overloaded for a tick that came too late, and what `Shard.run` raises.
+        Raises what `Shard.run` raises, and Overloaded for an answer that is none of a tick.
         """
         shard = self._shard
         if not shard.is_open:

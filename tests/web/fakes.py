@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import metrics
 from gateway.domain import errors as e
@@ -56,6 +56,9 @@ POLICY = Policy(
 START_MS = 1_795_255_200_000  # 2026-11-21T10:00:00.000Z
 
 
+T = TypeVar("T")
+
+
 @dataclass
 class Books:
     """Everything the fake services know."""
@@ -96,52 +99,62 @@ class Books:
         return level
 
 
+class ShortWay:
+    """Takes every second call of a service, so that all tests see both ways."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._is_next = False
+
+    def begin(self, work: Callable[[], T], ended: Callable[[T | e.GatewayError | None], None]) -> bool:
+        """Whether the call is under way; `ended` is told what came of the work, later and once."""
+        failures = self._books.failures
+        self._is_next = not self._is_next
+        if not self._is_next or (failures and not isinstance(failures[0], e.GatewayError | None)):
+            return False
+        outcome: T | e.GatewayError
+        try:
+            outcome = work()
+        except e.GatewayError as refusal:
+            outcome = refusal
+        asyncio.get_running_loop().call_soon(ended, outcome)
+        return True
+
+
 class FakeReservations:
     """Reservations, one level after the other."""
 
     def __init__(self, books: Books) -> None:
         self.books = books
-        self.is_short = False
+        self.short_way = ShortWay(books)
 
     async def reserve(self, command: Reserve, call: Call) -> ReservationAnswer:
         self.books.begin(command, call)
         return self._reserve(command, call)
 
     def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
-        """Every second one takes the short way, so that all tests see both."""
-        failures = self.books.failures
-        self.is_short = not self.is_short
-        if not self.is_short or (failures and not isinstance(failures[0], e.GatewayError | None)):
-            return False
-        outcome: ReservationAnswer | e.GatewayError
-        try:
+        """Every second one takes the short way."""
+
+        def work() -> ReservationAnswer:
             self.books.begin(command, call)
-            outcome = self._reserve(command, call)
-        except e.GatewayError as refusal:
-            outcome = refusal
-        asyncio.get_running_loop().call_soon(ended, outcome)
-        return True
+            return self._reserve(command, call)
+
+        return self.short_way.begin(work, ended)
 
     def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
         """The same for a change."""
-        failures = self.books.failures
-        self.is_short = not self.is_short
-        if not self.is_short or (failures and not isinstance(failures[0], e.GatewayError | None)):
-            return False
-        outcome: ReservationAnswer | e.GatewayError
-        try:
+
+        def work() -> ReservationAnswer:
             self.books.begin(command, call)
             match command:
                 case Confirm():
-                    outcome = self._confirm(command, call)
+                    return self._confirm(command, call)
                 case Fulfil():
-                    outcome = self._fulfil(command, call)
+                    return self._fulfil(command, call)
                 case Release():
-                    outcome = self._release(command, call)
-        except e.GatewayError as refusal:
-            outcome = refusal
-        asyncio.get_running_loop().call_soon(ended, outcome)
-        return True
+                    return self._release(command, call)
+
+        return self.short_way.begin(work, ended)
 
     def _reserve(self, command: Reserve, call: Call) -> ReservationAnswer:
         books = self.books
@@ -340,24 +353,14 @@ class FakeStock:
 
     def __init__(self, books: Books) -> None:
         self.books = books
-        self.is_short = False
+        self.short_way = ShortWay(books)
 
     def _answer(self, entry: Sku) -> SkuAnswer:
         return SkuAnswer(entry, entry.position(0), durable=True)
 
     def begin_read(self, sku: str, call: Call, read: SkuRead) -> bool:
-        """Every second one takes the short way, so that all tests see both."""
-        failures = self.books.failures
-        self.is_short = not self.is_short
-        if not self.is_short or (failures and not isinstance(failures[0], e.GatewayError | None)):
-            return False
-        outcome: SkuAnswer | e.GatewayError
-        try:
-            outcome = self._read(sku, call)
-        except e.GatewayError as refusal:
-            outcome = refusal
-        asyncio.get_running_loop().call_soon(read, outcome)
-        return True
+        """Every second one takes the short way."""
+        return self.short_way.begin(lambda: self._read(sku, call), read)
 
     async def read(self, sku: str, call: Call) -> SkuAnswer:
         return self._read(sku, call)
