@@ -1,14 +1,14 @@
 # The few commands of this project. CI calls the same ones (.ci/run).
 #
 #   make PYTHON=python3.12 setup     another interpreter
-#   make WORKERS=4 test              more processes for the tests
+#   make WORKERS=2 test              fewer processes for the tests, which mostly wait
 #   make ARGS="-k leash" test        any options of pytest
 #   make ARGS="-k frozen" test-faults    one scenario; FAULT_SEED=… repeats a run, FAULT_KEEP=folder keeps what a failed one left
 #   SIMULATION_SEED=0 SIMULATION_SEEDS=20000 make ARGS="tests/simulation" test    more simulated runs, the same each time
 #   make ONLY=hot bench          one measurement
 
 PYTHON  ?= python3
-WORKERS ?= 2
+WORKERS ?= 4
 ARGS    ?=
 ONLY    ?=
 
@@ -50,7 +50,7 @@ run: setup ## serve on 127.0.0.1:8080 with a private Valkey, SQLite and a sample
 	@$(BIN)/gateway serve --sample
 
 test: setup ## all tests, on real servers that they start themselves
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-faults: setup ## scenarios in which a process is killed, frozen, cut or wiped while traffic flows
 	@$(BIN)/python -m pytest tests/faults tests/simulation -m faults -s $(ARGS)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from gateway.embedded import PrivateRedis
@@ -24,6 +25,10 @@ from tests.servers import (
 # A machine may be busy, and on a fresh one the first example waits for tables of Unicode: seconds say nothing about a property.
 settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gateway")
+
+# A traceback with the values of its variables takes seconds to draw, and a test's own loop stands still for as long.
+plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.fixture(scope="session")

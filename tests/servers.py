@@ -2,12 +2,13 @@
 
 Nothing here touches a server that it did not start, with two exceptions that the environment asks for by
 name: GATEWAY_TEST_REDIS_URL adds a Redis, where tests keep to keys under a random prefix and nothing is
-flushed, and GATEWAY_TEST_POSTGRES_URL replaces the private PostgreSQL, where each test has a database of its
-own that is dropped after.
+flushed, and GATEWAY_TEST_POSTGRES_URL replaces the private PostgreSQL, where tests have databases of their
+own that are dropped after.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -16,9 +17,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import redis
 
 from gateway.embedded import BinaryMissing, PrivatePostgres, PrivateRedis, find_redis
@@ -100,46 +101,69 @@ def remove_keys(url: str, prefix: str) -> None:
             client.unlink(name)
 
 
-class Databases(Protocol):
-    """A PostgreSQL server as tests see it: databases come and go."""
+class Databases:
+    """The databases that the tests of one process have on a PostgreSQL server, each lent to one test at a time.
 
-    def create_database(self, name: str) -> str:
-        """The empty database exists; returns its URL."""
-
-    def drop_database(self, name: str) -> None:
-        """It is gone."""
-
-
-class GivenPostgres:
-    """The PostgreSQL server of GATEWAY_TEST_POSTGRES_URL, whose user must be allowed to create databases."""
+    One that comes back is emptied and lent again: to make and to drop one for each test costs the server a checkpoint
+    each time, and waits for all of its processes.
+    """
 
     def __init__(self, url: str) -> None:
+        """`url` is that of any database there; its user may create databases and end other connections."""
         self._url = url
+        self._made: list[str] = []
+        self._free: list[str] = []
 
-    def create_database(self, name: str) -> str:
-        """The empty database exists; returns its URL."""
-        self._statement(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    def lend(self) -> str:
+        """The URL of an empty database that nobody else has."""
+        if self._free:
+            return self._url_of(self._free.pop())
+        name = f"gateway_test_{secrets.token_hex(6)}"
+        self._made.append(name)
+        run_statements(self._url, f'CREATE DATABASE "{name}" TEMPLATE template0')
+        return self._url_of(name)
+
+    def take_back(self, url: str) -> None:
+        """It is empty again, its own settings are gone, and so are the connections that a failed test left open."""
+        name = urlsplit(url).path.removeprefix("/")
+        run_statements(url, END_OTHERS, DROP_SCHEMAS, "CREATE SCHEMA public", f'ALTER DATABASE "{name}" RESET ALL')
+        self._free.append(name)
+
+    def drop(self) -> None:
+        """None is left."""
+        if self._made:
+            run_statements(self._url, *(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in self._made))
+
+    def _url_of(self, name: str) -> str:
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
 
-    def drop_database(self, name: str) -> None:
-        """It is gone, with the connections that a failed test left open."""
-        self._statement(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _statement(self, sql: str) -> None:
-        """Run beside the test's own event loop, in a thread that has none yet."""
-        import asyncio
+END_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+DROP_SCHEMAS = """
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+            EXECUTE format('DROP SCHEMA %I CASCADE', name);
+        END LOOP;
+    END $$
+"""
 
-        import asyncpg
 
-        async def execute() -> Any:
-            connection = await asyncpg.connect(self._url)
-            try:
-                return await connection.execute(sql)
-            finally:
-                await connection.close()
+def run_statements(url: str, *statements: str) -> None:
+    """Each has run by itself, beside the test's own event loop: in a thread that has none yet."""
 
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(lambda: asyncio.run(execute())).result()
+    async def execute() -> None:
+        connection = await asyncpg.connect(url, timeout=60, command_timeout=60)
+        try:
+            for sql in statements:
+                await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(execute())).result()
 
 
 @contextmanager
@@ -147,23 +171,26 @@ def postgres_server() -> Iterator[Databases]:
     """The PostgreSQL of this run: the given one, else version 18 from the wheel, without fsync for speed."""
     given = os.environ.get(POSTGRES_URL_VARIABLE)
     if given:
-        yield GivenPostgres(given)
+        databases = Databases(given)
+        try:
+            yield databases
+        finally:
+            databases.drop()
         return
     with short_folder() as folder:
         server = PrivatePostgres(folder / "postgres", "wheel", fsync=False)
         server.start()
         try:
-            yield server
+            yield Databases(server.url)
         finally:
             server.stop()
 
 
 @contextmanager
-def fresh_database(server: Databases) -> Iterator[str]:
-    """The URL of an empty database that lives as long as the block."""
-    name = f"gateway_test_{secrets.token_hex(6)}"
-    url = server.create_database(name)
+def fresh_database(databases: Databases) -> Iterator[str]:
+    """The URL of an empty database that is the caller's as long as the block."""
+    url = databases.lend()
     try:
         yield url
     finally:
-        server.drop_database(name)
+        databases.take_back(url)

@@ -32,12 +32,12 @@ OPEN_HOST = "0.0.0.0"  # noqa: S104 - what must be refused
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """A process that served has its own ideas of logs and of the collector; the tests go on with theirs."""
-    root = logging.getLogger()
+    root, structure = logging.getLogger(), structlog.get_config()
     level, handlers, threshold = root.level, list(root.handlers), gc.get_threshold()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**structure)
     gc.set_threshold(*threshold)
     gc.unfreeze()
 

@@ -6,7 +6,7 @@ import asyncpg
 import redis
 
 from tests.embedded.test_postgres import ask
-from tests.servers import GivenPostgres, RedisServers, fresh_database, remove_keys
+from tests.servers import Databases, RedisServers, fresh_database, remove_keys
 
 
 async def test_postgres_url_is_an_empty_database_of_its_own(postgres_url: str) -> None:
@@ -40,12 +40,23 @@ def test_remove_keys_leaves_what_others_own(valkey_url: str) -> None:
         assert client.keys() == ["theirs"]
 
 
-async def test_given_postgres_gives_and_drops_databases(postgres_url: str) -> None:
-    """A server that the environment names works like our own, also where a connection was left open."""
-    with fresh_database(GivenPostgres(postgres_url)) as url:
+async def test_databases_lend_one_that_was_given_back_only_when_it_is_empty(postgres_url: str) -> None:
+    """A test that left tables, settings and a connection open leaves nothing of it to the next one."""
+    databases = Databases(postgres_url)
+    with fresh_database(databases) as url:
+        name = url.rpartition("/")[2]
         left_open = await asyncpg.connect(url)
-        assert await left_open.fetchval("SELECT current_database()") in url
+        await left_open.execute("CREATE SCHEMA other CREATE TABLE left_there (x int); CREATE TABLE left_too (x int)")
+        await left_open.execute(f"ALTER DATABASE \"{name}\" SET synchronous_commit = 'off'")
+
+    with fresh_database(databases) as again, fresh_database(databases) as another:
+        assert again == url
+        assert another != url
+        assert await ask(again, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'left%'") == 0
+        assert await ask(again, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('public', 'other')") == 1
+        assert await ask(again, "SHOW synchronous_commit") == "on"
     left_open.terminate()
 
-    name = url.rpartition("/")[2]
+    databases.drop()
+
     assert await ask(postgres_url, f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == 0

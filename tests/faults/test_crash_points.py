@@ -211,7 +211,7 @@ async def test_crash_points_are_all_there_and_passed(site_of: SiteOf, hot: Priva
             told = gateway.log
         disarm(gateway)
         site.gateways[0].signal(signal.SIGTERM)
-        assert await asyncio.to_thread(gateway.wait, 30) == 0
+        assert await asyncio.to_thread(gateway.wait, 30) == 0, gateway.log[-3000:]
         told = gateway.log
         await asyncio.to_thread(gateway.start)
 

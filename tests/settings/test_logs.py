@@ -18,12 +18,12 @@ PASSWORD = "hunter2-hunter2"
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    root = logging.getLogger()
+    root, structure = logging.getLogger(), structlog.get_config()
     level, handlers = root.level, list(root.handlers)
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**structure)
     structlog.contextvars.clear_contextvars()
 
 
