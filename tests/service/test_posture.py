@@ -83,7 +83,9 @@ async def test_look_follows_what_is_unwise(own: Gateway) -> None:
     await own.redis("CONFIG", "SET", "appendonly", "yes")
     await own.look()
     with_it = await own.operations.readiness()
-    while not {"aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"} <= set((await own.redis("INFO", "persistence")).split()):
+    while not {"aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"} <= set(
+        (await own.redis("INFO", "persistence")).split()
+    ):
         await asyncio.sleep(0.01)  # a server that writes its first file does not end when it is told to
 
     assert without.is_ready
