@@ -11,7 +11,7 @@ ARGV[4]  backlog_max  int    unflushed events from which on nothing new is taken
 ARGV[5]  committed    int    the seq the durable store has committed
 ARGV[6]  idle_ttl_ms  int    life of an untouched level without holds
 ARGV[7]  ended_ttl_ms int    life of a reservation that ended, or is confirmed
-ARGV[8]  retention_ms int    life of a request record from its reservation's end
+ARGV[8]  record_ms    int    life of a request record from its reservation's end
 ARGV[9..] names       text   "s:" shop/sku, "r:" id of what the committed events touched; "q:" a record without reservation
 
 Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
@@ -24,7 +24,7 @@ Writes   meta's checkpoint, key lives, the log's length.
 Cost     O(names + entries dropped)
 Flags    allow-oom
 ]]
-local COMMITTED, IDLE_MS, ENDED_MS, RETENTION_MS = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
+local COMMITTED, IDLE_MS, ENDED_MS, RECORD_MS = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
 
 -- A sku lives on while any level has units held or a change that is not committed.
 local function settle_sku(name)
@@ -43,7 +43,7 @@ local function settle_reservation(id)
   if not r or r.state == 'h' or tonumber(r.seq) > COMMITTED then return end
   call('PEXPIRE', BASE .. 'r:' .. id, ENDED_MS)
   if r.request ~= '' and r.state ~= 'c' then
-    call('PEXPIRE', BASE .. 'q:' .. r.request, format('%d', math.max(tonumber(r.ended) + RETENTION_MS - now, 1)))
+    call('PEXPIRE', BASE .. 'q:' .. r.request, format('%d', math.max(tonumber(r.ended) + RECORD_MS - now, 1)))
   end
 end
 
@@ -52,7 +52,7 @@ local function settle_request(name)
   local record = request_of(name, true)
   local key = BASE .. 'q:' .. name
   if record and record.operation == 'adjust' and tonumber(record.seq) <= COMMITTED and call('PTTL', key) == -1 then
-    call('PEXPIRE', key, format('%d', RETENTION_MS))
+    call('PEXPIRE', key, format('%d', RECORD_MS))
   end
 end
 

@@ -124,7 +124,7 @@ class Engine:
         )
         self._urging = Urging(self._shard)
         self._follower = Follower(self._shard, self._watermark)
-        self._ticker = Ticker(self._shard)
+        self._ticker = Ticker(self._shard, self.policy)
         lease_ms, most = settings.durable.lease_seconds * 1000, settings.recovery.rebuilds_max
         self._leaser = Leaser(self._shard, self._ledger, lease_ms)
         self._opener = Opener(

@@ -51,6 +51,16 @@ class Policy:
     # Where it was read says nothing about what it says.
     source: str = field(default=Layer.DEFAULT, compare=False)
 
+    @property
+    def retention_ms(self) -> int:
+        """How long a key is promised to be remembered after its reservation's end."""
+        return self.retention_seconds * 1000
+
+    @property
+    def record_ms(self) -> int:
+        """How long it is: a twentieth longer, so that small jumps of the clock by which it ends cost nothing of the promise."""
+        return self.retention_seconds * 1050
+
     @classmethod
     def of(cls, settings: Settings, version: int = 1) -> Policy:
         """The policy that these settings describe."""

@@ -225,8 +225,7 @@ class Flusher:
         if not names and self._shard.checkpoint >= self._checkpoint:
             return 0
         policy: Policy = self._policy()
-        seconds = (policy.idle_ttl_seconds, policy.ended_ttl_seconds, policy.retention_seconds)
-        lives = [str(life * 1000) for life in seconds]
+        lives = [str(ms) for ms in (policy.idle_ttl_seconds * 1000, policy.ended_ttl_seconds * 1000, policy.record_ms)]
         try:
             for at in range(0, max(len(names), 1), SETTLE_NAMES_MAX):
                 some = names[at : at + SETTLE_NAMES_MAX]

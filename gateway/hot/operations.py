@@ -58,7 +58,7 @@ def extend_text(command: Extend, *, shop: str, actor: str, id: ReservationId, po
 def confirm_text(command: Confirm, *, shop: str, actor: str, id: ReservationId, policy: Policy) -> str:
     """The operation confirm."""
     may_reacquire = int(command.if_expired == "reacquire")
-    return f"{_change('confirm', shop, actor, id)}\t{may_reacquire}\t{int(command.fulfil)}\t{policy.retention_seconds * 1000}"
+    return f"{_change('confirm', shop, actor, id)}\t{may_reacquire}\t{int(command.fulfil)}\t{policy.retention_ms}"
 
 
 def fulfil_text(command: Fulfil, *, shop: str, actor: str, id: ReservationId) -> str:

@@ -121,5 +121,5 @@ class Loader:
         text = f"{row.fingerprint}\t{row.operation}\t{row.target}\t{row.epoch}\t{row.seq}"
         if ended_ms is None:
             return 0, [text]
-        left_ms = ended_ms + policy.retention_seconds * 1000 - self._shard.now_ms()
+        left_ms = ended_ms + policy.record_ms - self._shard.now_ms()
         return (left_ms, [text]) if left_ms > 0 else None

@@ -232,8 +232,7 @@ class Opener:
         except Corrupt as problem:
             await self._halting.halt(raised, meta, f"the books of the durable store do not add up: {problem}")
             raise
-        ask_ms = 0 if is_first else self._policy().retention_seconds * 1000
-        how = "created" if is_first else "rebuilt"
+        ask_ms, how = (0, "created") if is_first else (self._policy().retention_ms, "rebuilt")
         await self._install(raised, meta, generation, lineage, ask_ms, how)
         log.info(
             "shard_rebuilt", epoch=raised.epoch, generation=generation, how=how, holds=counts.holds, skus=counts.skus
@@ -268,6 +267,7 @@ class Opener:
             row.totals.pack(),
             self._expected_ms(),
             self._lease_ms,
+            self._policy().retention_ms,
             # What was read and written before is on this server: another one, just promoted, may have half of it.
             lineage=lineage,
         )

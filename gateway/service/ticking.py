@@ -11,11 +11,13 @@ taken for a jump of Redis.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 
 from gateway import metrics
 from gateway.domain.errors import Overloaded
+from gateway.domain.policy import Policy
 from gateway.hot.shard import Shard
 
 log = structlog.get_logger(__name__)
@@ -29,8 +31,9 @@ SLEW = 0.01  # of the time that passes: a hold of 15 minutes lives 9 s more or l
 class Ticker:
     """Ticks for one shard. Every process does, and the one that is furthest decides; a tick more does no harm."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, policy: Callable[[], Policy]) -> None:
         self._shard = shard
+        self._policy = policy
         self._seen: tuple[int, float] | None = None  # what the shard's clock said, and when
         self._seen_shift_ms = 0
         self._shift_ms = 0  # what the next tick makes of it
@@ -58,7 +61,7 @@ class Ticker:
         sent_s = time.monotonic()
         expected_ms = self._at(sent_s)
         horizon_ms = expected_ms + LEAD_MS if expected_ms else 0
-        arguments = (horizon_ms, LEAD_MS, self._seen_shift_ms, self._shift_ms)
+        arguments = (horizon_ms, LEAD_MS, self._seen_shift_ms, self._shift_ms, self._policy().retention_ms)
         answer = await shard.run("tick", (), tuple(map(str, arguments)))
         if answer.status != "TICKED":
             raise Overloaded(f"the tick was answered {answer.status}")

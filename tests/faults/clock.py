@@ -18,8 +18,9 @@ from gateway.embedded.child import start_child
 SOURCE: Final = Path(__file__).with_name("clock_shim.c")
 COMPILER: Final = shutil.which("cc")
 HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 #: How far a clock is set: a second, an hour, a year.
-JUMPS_MS: Final = (1_000, -1_000, HOUR_MS, -HOUR_MS, 365 * 24 * HOUR_MS)
+JUMPS_MS: Final = (1_000, -1_000, HOUR_MS, -HOUR_MS, 365 * DAY_MS)
 
 
 class Clock:

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 import redis
 
+from gateway.domain.identifier import request_record
 from gateway.embedded import PrivatePostgres, PrivateRedis
-from tests.faults.clock import COMPILER, HOUR_MS, JUMPS_MS, Clock, ClockedPostgres
+from tests.faults.clock import COMPILER, DAY_MS, HOUR_MS, JUMPS_MS, Clock, ClockedPostgres
 from tests.faults.conftest import SiteOf
 from tests.faults.redis_process import kill
-from tests.faults.replicated import Replicated
-from tests.faults.site import Site
+from tests.faults.replicated import Replicated, until
+from tests.faults.request import Request
+from tests.faults.site import SHOP, Site
 from tests.servers import redis_binary
 
 # The clock is moved by a library that is compiled here: where nothing can be compiled, it waits for a host with tools.
@@ -120,6 +122,44 @@ async def test_redis_clock_set_to_any_time_neither_ends_holds_nor_keeps_them(
     with redis.Redis.from_url(hot.url) as client:
         assert abs(client.time()[0] - before - shift_ms / 1000) < 60, "the clock is not the one that was moved"
     moved.set(0)
+    await site.verdict()
+
+
+async def test_key_used_before_redis_clock_jumped_by_days_is_remembered(
+    site_of: SiteOf, hot: PrivateRedis, short_path: Path, rng: random.Random
+) -> None:
+    """Every record with a life ends by such a jump at once; a retry finds what the first call did all the same."""
+    site = site_of()
+    site.clock_off_ms = OFF_MS_MAX
+    moved = Clock(short_path, "redis")
+    body = {"delta": 5, "reason": "count", "reference": "retried"}
+    retried = Request("adjust", body, key="retried", subject="kept/main", ack="durable")
+    record = request_record(SHOP, "adjust", "retried")
+
+    async def broken(shift_ms: int) -> None:
+        async with site.client("retrier") as client:
+            put = Request("put", {"source": "retrier", "sequence": 1, "on_hand": 7}, subject="kept/main", ack="durable")
+            await client.send(put, site.addresses[0], seconds=5)
+            first = await client.send(retried, site.addresses[0], seconds=5)
+            with redis.Redis.from_url(hot.url, decode_responses=True) as server:
+                await until(lambda: any(server.pttl(name) > 0 for name in server.scan_iter(f"*:q:{record}")), 10)
+            moved.set(shift_ms)
+            again = await client.send(retried, site.addresses[0], attempt=2, seconds=5)
+            for attempt in range(3, 100):
+                if again.is_done:
+                    break
+                await asyncio.sleep(0.05)  # until somebody has told of the jump every call seems late
+                again = await client.send(retried, site.addresses[0], attempt=attempt, seconds=5)
+            moved.set(0)
+        assert first.is_done
+        assert (again.is_done, again.answer is not None and again.answer.is_replayed, again.told["on_hand"]) == (
+            True,
+            True,
+            12,
+        )
+
+    await site.ordeal(rng, broken, [2 * DAY_MS], (0.2, 0.8))
+
     await site.verdict()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain.event import GENESIS, OPENED
-from tests.lua.warehouse import START_MS, Warehouse, wish
+from tests.lua.warehouse import DAY_MS, START_MS, Warehouse, wish
 
 
 async def test_open_new_shard_writes_one_entry_and_meta(warehouse: Warehouse) -> None:
@@ -129,6 +129,26 @@ async def test_open_on_a_server_whose_clock_is_wrong_goes_on_as_expected(warehou
     assert (reply[1], reply[2]) == ("OPENED", str(expected_ms))
     assert 0 <= -jump_ms - shift_ms < 60_000
     assert expected_ms <= int(later[2]) < expected_ms + 60_000
+
+
+@pytest.mark.parametrize("unseen_ms", [60_000, 3_600_000])
+@pytest.mark.parametrize("has_seen", [True, False])
+async def test_open_where_time_went_on_unseen_asks_for_unknown_records(
+    warehouse: Warehouse, unseen_ms: int, has_seen: bool
+) -> None:
+    """Records live by TIME: where it jumped, or nobody saw it pass, an adopted shard asks for a retention."""
+    await warehouse.remember()
+    meta = await warehouse.content(warehouse.keys.meta)
+    last_ms = await warehouse.server_ms() - unseen_ms
+    await warehouse.call("HSET", warehouse.keys.meta, "clock", last_ms, "ask_until", 7)
+
+    reply = await warehouse.open_epoch(
+        2, seen=(1, meta["digest"]), seq=1, ask_ms=-1, how="adopted", expected_ms=last_ms if has_seen else 0
+    )
+    warehouse.shard.open_under(2, 1, warehouse.link.lineage, 0)
+
+    ask_until_ms = int((await warehouse.content(warehouse.keys.meta))["ask_until"])
+    assert ask_until_ms == (7 if unseen_ms == 60_000 else int(reply[2]) + DAY_MS)
 
 
 async def test_open_near_what_is_expected_takes_the_servers_time(warehouse: Warehouse) -> None:

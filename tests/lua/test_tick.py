@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain.reservation import HELD, parse_reservation
-from tests.lua.warehouse import Warehouse, wish
+from tests.lua.warehouse import DAY_MS, Warehouse, wish
 
 HOUR_MS = 3_600_000
 LEAD_MS = 1000
@@ -16,7 +16,7 @@ SLOW_MS = 60_000  # a test that takes longer than this is not one of the clock
 async def ticking(warehouse: Warehouse) -> Warehouse:
     """A shard with one A, whose clock is the server's own: no test has moved it ahead."""
     await warehouse.stock("A", 1)
-    await warehouse.call("HSET", warehouse.keys.meta, "clock", 5)
+    await warehouse.call("HSET", warehouse.keys.meta, "clock", 5, "ask_until", 0)
     return warehouse
 
 
@@ -118,6 +118,59 @@ async def test_tick_keeps_holds_through_a_jump(ticking: Warehouse) -> None:
     assert found[1] == "FOUND"
     assert parse_reservation(0, found[4], found[5]).state == HELD
     assert base_ms <= await clock_of(ticking) <= base_ms + SLOW_MS
+
+
+@pytest.mark.parametrize(
+    ("seen_shift_ms", "shift_ms", "is_asked"),
+    [
+        (0, -HOUR_MS, True),  # TIME is an hour ahead
+        (HOUR_MS, 0, True),  # TIME was an hour behind, and is right again: what was kept meanwhile ends too early
+        (-HOUR_MS + 2000, -HOUR_MS, True),  # a little more of it: small jumps add up
+        (0, -30_000, False),  # less than records live longer than was promised
+        (-HOUR_MS, -HOUR_MS + 3, False),  # the shift wears off
+        (-HOUR_MS, -HOUR_MS, False),
+    ],
+)
+async def test_tick_asks_for_unknown_records_after_a_jump(
+    ticking: Warehouse, seen_shift_ms: int, shift_ms: int, is_asked: bool
+) -> None:
+    """Records live by TIME, so after a jump one may be gone before its time: for a retention the durable store is asked."""
+    base_ms = await ticking.server_ms()
+    await ticking.call("HSET", ticking.keys.meta, "horizon", f"{base_ms + 2 * HOUR_MS} {seen_shift_ms}")
+
+    reply = await ticking.raw(ticking.tick(base_ms + 2 * HOUR_MS, seen_shift_ms=seen_shift_ms, shift_ms=shift_ms))
+    ask_until_ms = int(str(await field_of(ticking, "ask_until")))
+    reserved = await ticking.raw(ticking.reserve(wish("A", 1), key="k"))
+    asked = await ticking.raw(ticking.reserve(wish("A", 1), key="k", has_asked=True))
+
+    assert ask_until_ms == (int(reply[2]) + DAY_MS if is_asked else 0)
+    assert reserved[1] == ("NOT_LOADED" if is_asked else "RESERVED")
+    assert asked[1] == ("RESERVED" if is_asked else "REPLAYED")
+
+
+@pytest.mark.parametrize(("away_ms", "is_asked"), [(HOUR_MS, True), (SLOW_MS, False)])
+async def test_tick_of_one_who_knows_nothing_asks_for_what_time_has_ended_unseen(
+    ticking: Warehouse, away_ms: int, is_asked: bool
+) -> None:
+    """No gateway saw the last hour pass: it may have been a jump. After a minute, as a restart takes, nothing is asked."""
+    await ticking.call("HSET", ticking.keys.meta, "clock", await ticking.server_ms() - away_ms)
+
+    await ticking.raw(ticking.tick())
+    reserved = await ticking.raw(ticking.reserve(wish("A", 1), key="k"))
+
+    assert reserved[1] == ("NOT_LOADED" if is_asked else "RESERVED")
+
+
+async def test_tick_that_has_not_come_yet_leaves_unknown_records_asked_for(ticking: Warehouse) -> None:
+    """While the clock stands at its horizon TIME may have jumped, and nobody has told yet; nothing is asked that is there."""
+    await ticking.hold(wish("A", 1), key="k1")
+    await set_horizon(ticking, await ticking.server_ms() - 5)
+
+    known = await ticking.raw(ticking.reserve(wish("A", 1), key="k1"))
+    unknown = await ticking.raw(ticking.adjust("A", 1, key="k2"))
+
+    assert known[1] == "REPLAYED"
+    assert (unknown[1], unknown[4:]) == ("NOT_LOADED", ["q:k2"])
 
 
 async def test_lease_ends_by_the_servers_time(ticking: Warehouse) -> None:

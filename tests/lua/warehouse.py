@@ -114,6 +114,7 @@ class Warehouse:
             totals.pack(),
             expected_ms,
             lease_ms,
+            DAY_MS,
         )
 
     async def totals(self) -> Totals:
@@ -166,7 +167,7 @@ class Warehouse:
     @staticmethod
     def tick(horizon_ms: int = 0, lead_ms: int = 1000, *, seen_shift_ms: int = 0, shift_ms: int = 0) -> Call:
         """A call that lets the clock go on."""
-        return Call("tick", (), tuple(map(str, (horizon_ms, lead_ms, seen_shift_ms, shift_ms))))
+        return Call("tick", (), tuple(map(str, (horizon_ms, lead_ms, seen_shift_ms, shift_ms, DAY_MS))))
 
     @staticmethod
     def lease(lease_ms: int) -> Call:

@@ -210,9 +210,17 @@ BUGS: Final[tuple[Bug, ...]] = (
     planted(
         "unknown requests are not asked for after a rebuild",
         "gateway/service/opening.py",
-        "ask_ms = 0 if is_first else self._policy().retention_seconds * 1000",
-        "ask_ms = 0",
+        'else (self._policy().retention_ms, "rebuilt")',
+        'else (0, "rebuilt")',
         reason=r"K6 |K11 |K3 ",
+    ),
+    planted(
+        "unknown requests are not asked for after a jump of the clock",
+        "lua/tick.lua",
+        "format('%d', asked_until(ask_until_ms, unseen_ms, RETENTION_MS))",
+        "format('%d', ask_until_ms)",
+        caught_by="tests/service/test_ticking.py -k jump_has_ended",
+        reason=r"FAILED .*jump_has_ended",
     ),
     planted(
         "the holds of a newer epoch are taken for damage",

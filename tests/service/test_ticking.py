@@ -12,6 +12,7 @@ from gateway.domain.errors import Overloaded
 from gateway.hot.shard import Answer, Shard
 from gateway.service import ticking
 from gateway.service.ticking import JUMP_MS_MIN, LEAD_MS, SLEW, TICK_S, Ticker
+from tests.lua.warehouse import POLICY
 from tests.service.gateway import Gateway
 
 HOUR_S = 3600
@@ -39,7 +40,7 @@ class Server:
 
     async def run(self, name: str, keys: object, arguments: tuple[str, ...]) -> Answer:
         assert name == "tick"
-        horizon_ms, lead_ms, seen_shift_ms, shift_ms = map(int, arguments)
+        horizon_ms, lead_ms, seen_shift_ms, shift_ms, _ = map(int, arguments)
         self.passed_s += self.way_s
         if self.shift_ms == seen_shift_ms:
             self.shift_ms = shift_ms
@@ -60,7 +61,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 def ticker_of(server: Server) -> Ticker:
     """One more gateway's."""
-    return Ticker(cast("Shard", server))
+    return Ticker(cast("Shard", server), lambda: POLICY)
 
 
 async def turns(server: Server, seconds: float, *tickers: Ticker) -> None:
@@ -176,7 +177,7 @@ async def test_ticking_on_a_real_shard_keeps_a_hold_through_an_hour(gateway: Gat
     """TIME is an hour ahead: until a tick calls seem late and do nothing; it is told, and the clock goes on as it was."""
     await gateway.put("tee", 2)
     held = await gateway.reserve(("tee", 1))
-    ticker = Ticker(gateway.shard)
+    ticker = Ticker(gateway.shard, lambda: POLICY)
     assert await ticker.step() == 0
     # TIME can not be moved here; a shift that nobody asked for is the same jump.
     meta = gateway.shard.keys.meta
@@ -196,3 +197,30 @@ async def test_ticking_on_a_real_shard_keeps_a_hold_through_an_hour(gateway: Gat
     assert ticker.warnings() == []
     assert (await gateway.read(held)).reservation.state == "held"
     assert after.reservation.created_ms - held.reservation.created_ms < 60_000
+
+
+async def test_ticking_on_a_real_shard_remembers_keys_that_a_jump_has_ended(gateway: Gateway) -> None:
+    """TIME jumps by two days and everything in Redis that has a life ends: a retry of any key finds what it did."""
+    await gateway.put("tee", 5)
+    released = await gateway.reserve(("tee", 2), key="buyer")
+    await gateway.release(released)
+    adjusted = await gateway.adjust("tee", 3, "delivery")
+    await gateway.flush()
+    ticker = Ticker(gateway.shard, lambda: POLICY)
+    assert await ticker.step() == 0
+
+    # TIME can not be moved here: the lives of keys are shortened as it would, and a shift that nobody asked for is the same jump.
+    meta = gateway.shard.keys.meta
+    mortal = [key for key in await gateway.keys() if await gateway.redis("PTTL", key) > 0]
+    await gateway.redis("DEL", *mortal)
+    horizon = await gateway.redis("HGET", meta, "horizon")
+    await gateway.redis("HSET", meta, "horizon", f"{horizon} {48 * HOUR_S * 1000}")
+    while await ticker.step():
+        pass
+    await ticker.step()
+    again = await gateway.reserve(("tee", 2), key="buyer")
+    counted = await gateway.adjust("tee", 3, "delivery")
+
+    assert {key.rpartition("}:")[2].split(":")[1] for key in mortal} == {"s", "r", "q"}
+    assert (again.replayed, again.reservation.id) == (True, released.reservation.id)
+    assert (counted.replayed, counted.level.on_hand) == (True, adjusted.level.on_hand)

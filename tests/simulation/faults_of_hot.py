@@ -19,7 +19,8 @@ REFUSALS: Final = (
     "LOADING Redis is loading the dataset in memory",
     "NOPERM this user has no permissions to run the 'fcall' command",
 )
-JUMP_MS_MAX: Final = 3_600_000
+#: How far all clocks are set: hardly, by a minute, an hour, or further than anything in Redis lives.
+JUMPS_MS: Final = (2_000, 60_000, 3_600_000, 172_800_000)
 
 
 class FaultsOfHot:
@@ -28,6 +29,7 @@ class FaultsOfHot:
     def __init__(self, world: World) -> None:
         self.world = world
         self.plan = world.plan
+        self.is_time_watched = True
         self._is_failing_over = False
 
     @property
@@ -119,14 +121,17 @@ class FaultsOfHot:
         return f"{how} {told} for {refused_s} s"
 
     async def take_keys(self) -> str:
-        """Somebody deletes meta or the log, or what could end at any time has ended."""
+        """Somebody deletes meta or the log, or what may be thrown away at any time is gone.
+
+        Not the request records: nothing but the server's clock ends them before their day is over, and `turn_clock` turns that.
+        """
         server = self._primary
         what = self.plan.choice(["meta", "log", "mortal"])
         meta = server.keys.values.get(META) or {}
         names = {
             "meta": [META],
             "log": [f"{{rg0}}:{meta.get('gen')}:log"],
-            "mortal": sorted(server.keys.ends),
+            "mortal": [name for name in sorted(server.keys.ends) if ":q:" not in name],
         }[what]
         self.world.is_hot_lost |= what == "log"
         for name in names:
@@ -185,7 +190,9 @@ class FaultsOfHot:
             offset_ms, drift = plan.uniform(-1500, 1500), plan.choice([0, 0.01, -0.01])
             plan.choice(servers).set_clock(offset_ms, drift)
             return f"one by {offset_ms:.0f} ms, drift {drift}"
-        offset_ms = plan.choice([2_000, 60_000, JUMP_MS_MAX])
+        # Where a gateway may not see time pass the shard's clock follows such a jump, and all that is remembered for a day is over.
+        offset_ms = plan.choice(JUMPS_MS if self.is_time_watched else JUMPS_MS[:-1])
+        self.world.jumped_ms += offset_ms
         for server in servers:
             server.set_clock(server.clock_offset_ms + offset_ms)
         return f"all by {offset_ms} ms"

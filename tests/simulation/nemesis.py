@@ -68,6 +68,7 @@ class Nemesis(FaultsOfHot):
         kinds = list(self.kinds)
         weights = [self.kinds[kind][0] for kind in kinds]
         chosen = plan.choices(kinds, weights, k=plan.choice([0, 1, 1, 1, 2, 2, 3, 4]))
+        self.is_time_watched = not any(kind.startswith("gateway") for kind in chosen)
         moments = sorted(plan.uniform(0.05, seconds) for _ in chosen)
         if not chosen:
             await asyncio.sleep(seconds)

@@ -154,6 +154,7 @@ class Calls:
             # Where another time is expected, the shift that makes up for it is in no reply: both would differ by a millisecond.
             "0",
             pick(["0", str(TTL_MS)]),
+            pick(["0", "60000", "86400000"]),
         ]
         return ["FCALL", self.scripts["open"].function, "2", keys.meta, keys.log, *own]
 
@@ -218,7 +219,7 @@ class Calls:
         horizon = dice.choice([0, 0, self.now_ms - 5_000, self.now_ms + 2_000, self.now_ms + TTL_MS])
         shift = dice.choice([0, 0, self.shift_ms, 5_000, -5_000, 900_000])
         seen = self.shift_ms if dice.random() < 0.9 else 77
-        return self._script("tick", [str(horizon), "2000", str(seen), str(shift)])
+        return self._script("tick", [str(horizon), "2000", str(seen), str(shift), dice.choice(["0", "86400000"])])
 
     def _lease(self) -> Command:
         """A lease, or one that has ended already, and soon after it another."""

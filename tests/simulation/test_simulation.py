@@ -13,8 +13,7 @@ from tests.simulation.world import run_seed
 
 #: The first seed of all: the same runs again. Without it each run of the tests has seeds of its own.
 BASE_VARIABLE: Final = "SIMULATION_SEED"
-#: The seeds of every run, so that `make test` says the same twice; SIMULATION_SEED=fresh looks where nobody has looked yet. One
-#: found that way is open: 268433730, an adjustment with two effects after all keys of Redis were deleted (K6).
+#: The seeds of every run, so that `make test` says the same twice; SIMULATION_SEED=fresh looks where nobody has looked yet.
 BASE: Final = "5000000"
 FRESH: Final = "fresh"
 COUNT_VARIABLE: Final = "SIMULATION_SEEDS"

@@ -16,7 +16,6 @@ from tests.faults.checker import check
 from tests.faults.history import Circumstances, History
 from tests.simulation.commands import Refusal
 from tests.simulation.database import Database
-from tests.simulation.faults_of_hot import JUMP_MS_MAX
 from tests.simulation.gateway import Gateway
 from tests.simulation.hot import HotStore
 from tests.simulation.ledger import DatabaseWay
@@ -84,6 +83,7 @@ class World:
         self.database = Database(lambda: int((WALL_S + loop.time()) * 1000))
         self.history = History()
         self.is_hot_lost = self.is_clock_turned = self.has_zombie = False
+        self.jumped_ms = 0
         self.troubled_ms: list[tuple[int, int]] = []
         self.healed_s: float | None = None
         self._ticked_s, self._stood_ms = loop.time(), 0
@@ -212,7 +212,7 @@ class World:
             return self._stood_ms
         # Where no gateway saw time pass while the clock was turned, nobody knows that it was.
         is_watched = not any(told.startswith("gateway") for told in self.nemesis.told)
-        return self._stood_ms + CLOCK_OFF_MS_MAX + (0 if is_watched else JUMP_MS_MAX)
+        return self._stood_ms + CLOCK_OFF_MS_MAX + (0 if is_watched else self.jumped_ms)
 
     def _why_not_calm(self) -> str:
         ready = [gateway.name for gateway in self.gateways if gateway.is_ready]
