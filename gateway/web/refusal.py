@@ -64,7 +64,7 @@ class Refusal(asyncio.Protocol):
 
     def _tell(self) -> None:
         """The client is told, also one that has said nothing in its time: its request may stand in the kernel's buffer by now."""
-        if self._is_told or self._transport is None:
+        if self._is_told or self._transport is None or self._transport.is_closing():
             return
         self._is_told = True
         if self._timer is not None:
