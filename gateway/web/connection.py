@@ -19,6 +19,7 @@ from gateway.domain.errors import GatewayError, HeadersTooLarge, MalformedReques
 from gateway.metrics import RouteMetrics
 from gateway.web.limits import HttpLimits
 from gateway.web.problems import STATUS_OF_CODE, Problems
+from gateway.web.refusal import REFUSAL_S_MAX
 from gateway.web.wire import Answer
 
 log = structlog.get_logger("gateway.web")
@@ -54,7 +55,9 @@ class Connection(web.RequestHandler):
         self.is_head_long = False
 
     def data_received(self, data: bytes) -> None:
-        """Bytes go to the parser; a head that has begun gets its time and its bound."""
+        """Bytes go to the parser; a head that has begun gets its time and its bound. Behind the last answer they are dropped."""
+        if self._force_close:
+            return
         if self._head_bytes + len(data) > self._limits.header_bytes_max:
             self.is_head_long = True
         super().data_received(data)
@@ -117,7 +120,22 @@ class Connection(web.RequestHandler):
         answer = self._problem(error)
         if self.transport is not None:
             self.transport.write(answer.as_bytes())
+        self.part()
+
+    def part(self) -> None:
+        """Nothing more is said or heard. What the client still sends is dropped, until it ends its half or has had its time.
+
+        A connection that is closed at once is reset by the next bytes of a client that sends on, and the reset overtakes the answer.
+        """
+        transport, self.transport = self.transport, None
         self.force_close()
+        if transport is None or transport.is_closing():
+            return  # the client has gone before
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = self._loop.call_later(REFUSAL_S_MAX, transport.abort)
+        transport.write_eof()
+        transport.resume_reading()
 
     def handle_error(
         self,

@@ -241,6 +241,7 @@ class DirectConnection(Connection):
         answer = self.handle_error(None, fault.status, fault.exc, fault.message)
         if self.transport is not None:
             self.transport.write(answer.as_bytes())
+        self.part()
 
     async def _drop_rest(self, payload: aiohttp.StreamReader) -> None:
         """What is left of a refused body is read and dropped, or the connection is cut after the time a body may take."""

@@ -6,9 +6,12 @@ import asyncio
 import http
 import time
 from email.utils import formatdate
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from gateway.web.connection import Connection
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
@@ -122,8 +125,7 @@ class Answer(web.StreamResponse):
         else:
             transport.write(self.as_bytes(connection, has_body=has_body))
         if self.is_cut:
-            # Closing a transport sends what is in its buffer first.
-            request.protocol.force_close()
+            cast("Connection", request.protocol).part()
 
     def as_bytes(self, connection: bytes = CLOSE, *, has_body: bool = True) -> bytes:
         """The whole answer as it goes over the wire; `connection` is the line about its future, if one is needed."""

@@ -189,6 +189,49 @@ async def test_body_that_stops_coming_answers_408_and_closes(raw: Gateway) -> No
     assert raw.books.seen == []
 
 
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", 408),
+        (POST + b"Content-Length: 60000\r\n\r\n{", 408),
+        (POST + b"Content-Length: many\r\n\r\n{", 400),
+    ],
+    ids=["head", "body", "no HTTP"],
+)
+async def test_client_that_sends_on_reads_why_it_was_hung_up_on(raw: Gateway, first: bytes, status: int) -> None:
+    """Whatever is on its way when the connection ends: it is dropped, and no reset overtakes the answer."""
+
+    async def drip() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", raw.port)
+        writer.write(first)
+        answered = asyncio.create_task(reader.read())
+        while not answered.done():
+            writer.write(b"a")
+            await asyncio.wait([answered], timeout=0.001)
+        writer.close()
+        return await answered
+
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*[drip() for _ in range(20)])
+
+    assert [statuses(answer) for answer in answers] == [[status]] * 20
+
+
+async def test_client_that_sends_on_for_ever_is_cut(raw: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was hung up on and keeps its half of the connection open loses it after a moment."""
+    monkeypatch.setattr("gateway.web.connection.REFUSAL_S_MAX", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", raw.port)
+    writer.write(b"no HTTP\r\n\r\n")
+    assert statuses(await reader.read()) == [400]
+
+    async with asyncio.timeout(10):
+        while raw.runner.server.connections:  # type: ignore[union-attr]  # nobody tells this
+            writer.write(b"a")
+            await asyncio.sleep(0.01)
+
+    writer.close()
+
+
 async def test_client_that_leaves_within_its_body_leaves_nothing_behind(raw: Gateway) -> None:
     """No request stays in flight, and nothing is logged as a fault of ours."""
     with structlog.testing.capture_logs() as lines:

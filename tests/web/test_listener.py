@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import resource
 import socket
+import struct
+import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +19,7 @@ import structlog
 
 from gateway.app.http import FILES_SPARE, room_for
 from gateway.web import listener as listening_module
+from gateway.web import refusal as refusal_module
 from gateway.web.listener import Listener
 from gateway.web.server import Server
 from tests.web.conftest import Gateway, Start
@@ -118,9 +122,88 @@ async def test_refused_request_that_has_come_is_answered_at_once(
     await listener.stop()
 
 
+async def test_client_that_does_not_read_costs_the_kernel_little(listen: Listen) -> None:
+    """Of the large documents that it asked for again and again the kernel has taken a small part, whatever its buffers may grow to."""
+    gateway, listener = await listen()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8)
+        await until(lambda: count(gateway) == 1)
+        assert isinstance(gateway.runner.server, Server)
+        (connection,) = gateway.runner.server.connections
+        taken = connection.transport.get_extra_info("socket")
+
+        await until(lambda: connection.writing_paused)
+        unread = [unread_bytes(taken)]
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            unread.append(unread_bytes(taken))
+
+    assert 0 < max(unread) < 4 * listening_module.UNSENT_BYTES_MAX
+    await listener.stop()
+
+
+def unread_bytes(connection: socket.socket) -> int:
+    """What the kernel has taken and the other side has not."""
+    return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+
+
+async def test_refused_client_hears_nothing_before_it_asks(listen: Listen) -> None:
+    """An answer does not come before its request: a client that was connected and has not sent yet would not know whose it is."""
+    gateway, _ = await listen(0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    early = asyncio.create_task(reader.readuntil(b"\r\n"))
+
+    await asyncio.wait([early], timeout=0.2)
+    has_come_early = early.done()
+    writer.write(GET)
+
+    assert (await early).startswith(b"HTTP/1.1 503 ")
+    assert not has_come_early
+    writer.close()
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["begun", "not begun"])
+async def test_refused_request_that_comes_in_pieces_reads_its_answer(listen: Listen, is_begun: bool) -> None:
+    """A body that is still on its way when its sender is refused does not reset the connection: the answer is read to its end."""
+    gateway, listener = await listen(0)
+    body = b"x" * 900_000
+    head = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        if is_begun:
+            client.sendall(head)  # it stands in the kernel when the connection is taken
+        await until(lambda: len(listener._refusing) == 1)
+        client.settimeout(5)
+
+        await asyncio.to_thread(client.sendall, body if is_begun else head + body)
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b"}")
+    await until(lambda: not listener._refusing)
+
+
+@pytest.mark.parametrize(
+    ("come", "whole"),
+    [
+        (GET, True),
+        (GET[:-1], False),
+        (b"", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab", True),
+        (b"POST / HTTP/1.1\r\nCONTENT-LENGTH:2\r\nHost: x\r\n\r\na", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False),
+        (GET + b"x" * refusal_module.RECEIVE_BYTES, False),
+    ],
+)
+def test_request_is_whole_when_nothing_of_it_can_follow(come: bytes, whole: bool) -> None:
+    """A head with its end and as much of a body as it tells; in doubt it is not."""
+    assert refusal_module.is_whole(come) is whole
+
+
 async def test_refused_client_that_does_not_leave_is_cut(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is refused and stays holds nothing: the connection ends after a moment, and those over the bound end at once."""
-    monkeypatch.setattr(listening_module, "REFUSAL_S_MAX", 0.05)
+    monkeypatch.setattr(refusal_module, "REFUSAL_S_MAX", 0.05)
     monkeypatch.setattr(listening_module, "REFUSING_MAX", 1)
     gateway, _ = await listen(0)
 
