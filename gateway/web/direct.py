@@ -190,14 +190,15 @@ class DirectConnection(Connection):
         return True
 
     def _end(self, request: aiohttp.web.BaseRequest, answer: Answer | None) -> None:
-        """The short way has led to an answer, or to nothing: then the request is as it was when it came."""
-        self._no_request_in_progress()
+        """The short way has led to an answer, or to nothing: then the request is as it was when it came, and still under way."""
         idle = self._idle
         if idle is None or idle.awakened.done():
+            self._no_request_in_progress()
             return  # the connection has ended
         if answer is None:
             idle.awaken()
             return
+        self._no_request_in_progress()
         self._messages.popleft()
         self._make_room()
         try:
@@ -213,8 +214,9 @@ class DirectConnection(Connection):
             idle.sleep_on()
 
     def _no_request_in_progress(self) -> None:
+        """Whoever shuts down need not wait for this connection. It may have been told before, or have given up waiting."""
         self._request_in_progress = False
-        if self._handler_waiter is not None:
+        if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
 
     async def _is_followed(self, request: aiohttp.web.BaseRequest, answer: aiohttp.web.StreamResponse) -> bool:

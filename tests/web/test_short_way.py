@@ -144,6 +144,31 @@ async def test_drain_meanwhile_lets_the_answer_out_and_closes(waiting: Waiting) 
     assert b"Connection: close" in answer
 
 
+async def test_drain_waits_for_what_goes_the_long_way_after_all(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request is under way until it is answered, also where the short way led to nothing while the gateway was leaving."""
+    reserve, may_go_on = FakeReservations.reserve, asyncio.Event()
+
+    async def reserve_slowly(reservations: FakeReservations, command: Reserve, call: Call) -> ReservationAnswer:
+        await may_go_on.wait()
+        return await reserve(reservations, command, call)
+
+    monkeypatch.setattr(FakeReservations, "reserve", reserve_slowly)
+    begun = await waiting.send(POST)
+    leaving = asyncio.create_task(waiting.gateway.runner.cleanup())
+    await asyncio.sleep(0.05)
+    begun.ended(None)
+    await asyncio.sleep(0.05)
+    assert not leaving.done()
+    may_go_on.set()
+
+    async with asyncio.timeout(5):
+        answer = await waiting.reader.read()
+        await leaving
+    assert answer.startswith(b"HTTP/1.1 201")
+
+
 async def test_client_that_left_meanwhile_leaves_nothing_behind(waiting: Waiting) -> None:
     """The hold stands, its answer goes nowhere, and no task is left."""
     begun = await waiting.send(POST)
