@@ -5,18 +5,38 @@ from __future__ import annotations
 from bench.row import Row
 from bench.rows.diy import Diy
 from bench.rows.diy_tuned import DiyTuned
+from bench.rows.diy_wide import DiyWide
 from bench.rows.durable import Durable
+from bench.rows.durable_256 import Durable256
 from bench.rows.hot import Hot
 from bench.rows.life import Life
 from bench.rows.memory import Memory
 from bench.rows.noop import Noop
+from bench.rows.noop_256 import Noop256
 from bench.rows.noop_get import NoopGet
 from bench.rows.overload import Overload
 from bench.rows.read import Read
 from bench.rows.recovery import Recovery
 from bench.rows.sold_out import SoldOut
+from bench.rows.wide import Wide
 
-ROWS: dict[str, type[Row]] = {
-    row.name: row
-    for row in (Noop, NoopGet, Diy, DiyTuned, Hot, Durable, SoldOut, Life, Read, Memory, Overload, Recovery)
-}
+#: In the order in which they are played and shown.
+_IN_ORDER: tuple[type[Row], ...] = (
+    Noop,
+    NoopGet,
+    Noop256,
+    Diy,
+    DiyTuned,
+    DiyWide,
+    Hot,
+    Wide,
+    Durable,
+    Durable256,
+    SoldOut,
+    Life,
+    Read,
+    Memory,
+    Overload,
+    Recovery,
+)
+ROWS: dict[str, type[Row]] = {row.name: row for row in _IN_ORDER}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from bench.load import CONNECTIONS
 from bench.row import RateRow, Reference, Sample, out_of_bracket, sample
 
 ON_HAND = 1_000_000_000
@@ -21,22 +22,25 @@ class Hot(RateRow):
     name = "hot"
     title = "reserve, hot sku, ack=memory"
     references: ClassVar[tuple[Reference, ...]] = (
-        Reference("noop", 0.60),
-        Reference("diy", 5.0),
+        Reference("noop", 0.75, p99_times_max=2.0),
+        Reference("diy", 7.0),
         Reference("diy_tuned"),
     )
     ack: ClassVar[str] = "memory"
+    connections: ClassVar[int] = CONNECTIONS
 
     def prepare(self) -> None:
         """The gateway serves."""
         self.client = self.stage.gateway.client
         self.counted: dict[str, int] = {}
         self._skus = 0
+        self.in_flight_max = self.stage.generator.in_flight_max(self.connections)
 
     def play(self, seconds: float) -> Sample:
         """One round."""
         sku = self._new_sku()
-        played = sample(self.stage.generator.play(self.client.reserve(sku, self.ack), seconds))
+        request = self.client.reserve(sku, self.ack)
+        played = sample(self.stage.generator.play(request, seconds, connections=self.connections))
         self.counted[sku] = played.done
         return played
 
@@ -46,14 +50,14 @@ class Hot(RateRow):
 
     def verify(self) -> list[str]:
         """Each round's level holds what was answered, and exactly so for a tail that was waited for."""
-        in_flight_max = self.stage.generator.in_flight_max
         problems = [
             problem
             for sku, counted in self.counted.items()
-            for problem in self._wrong_level(sku, counted, in_flight_max)
+            for problem in self._wrong_level(sku, counted, self.in_flight_max)
         ]
         sku = self._new_sku()
-        statuses = self.stage.exact.count(self.client.reserve(sku, self.ack), TAIL_COUNT)
+        request = self.client.reserve(sku, self.ack)
+        statuses = self.stage.exact.count(request, TAIL_COUNT, self.connections)
         if statuses != {"201": TAIL_COUNT}:
             problems.append(f"{self.name}: {TAIL_COUNT} reserves of {sku} were answered {statuses}")
         return problems + self._wrong_level(sku, TAIL_COUNT, 0)

@@ -21,7 +21,7 @@ SKU = "MEMORY"
 ON_HAND = 1_000_000_000
 COUNTS = (20_000, 100_000)
 COUNTS_QUICK = (2_000, 10_000)
-BYTES_MAX = 400.0
+BYTES_MAX = 350.0
 # Holds that are opened before the first reading: scripts, buffers and first pages are then in place on both
 # sides.
 WARM_COUNT = 200
