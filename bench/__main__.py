@@ -2,7 +2,8 @@
 
 Prints the report on standard output and keeps it: `bench/results/<date>.json`, and `bench/RESULTS.md` when
 all rows but the long ones were measured, `bench/RESULTS-LONG.md` when exactly the long ones were (`--only long`).
-A run with wrong counts keeps nothing. Exit status 0; 1 when a count was wrong or a server failed; 3 when a wanted ratio or limit was missed; 130 after Ctrl-C.
+A run with wrong counts keeps nothing. Exit status 0; 1 when a count was wrong or a server failed; 3 when a wanted
+ratio or limit was missed; 130 after Ctrl-C.
 """
 
 from __future__ import annotations

@@ -19,9 +19,11 @@ def request(port: int, prefix: str, skus: int = SKUS) -> Request:
     return Request(port, "POST", "/v1/reservations?ack=memory", json.dumps(body, separators=(",", ":")), skus)
 
 
-def stock(client: GatewayClient, prefix: str, skus: int = SKUS) -> None:
-    """Each of the skus has plenty, durably. Raises ServerFailure."""
-    rows = "".join(f'{{"sku":"{prefix}{at}","location":"main","on_hand":{ON_HAND}}}\n' for at in range(skus))
+def stock(client: GatewayClient, prefix: str, skus: int = SKUS, first: int = 0) -> None:
+    """Each of so many skus, counted from `first`, has plenty, durably. Raises ServerFailure."""
+    rows = "".join(
+        f'{{"sku":"{prefix}{at}","location":"main","on_hand":{ON_HAND}}}\n' for at in range(first, first + skus)
+    )
     path = "/v1/stock/import?source=bench&sequence=1"
     told = client.sent(Request(client.port, "POST", path, rows), 200, "application/x-ndjson")
     if told["applied"] != skus or told["rejected"]:

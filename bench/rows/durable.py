@@ -37,7 +37,7 @@ class Durable(Hot):
         """One round, and a look into the database right after it."""
         played = super().play(seconds)
         sku = next(reversed(self.counted))
-        held = fetch_number(self.stage.gateway.database_url, HELD, sku)
+        held = fetch_number(self.gateway.database_url, HELD, sku)
         what = f"{self.name}, committed holds of {sku}"
         self._problems += out_of_bracket(what, held, played.done, self.in_flight_max)
         return played

@@ -7,9 +7,11 @@ unflushed events may build during a round and drains after it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
-from bench.load import CONNECTIONS
+from bench.gateway_server import GatewayServer
+from bench.load import CONNECTIONS, Request
 from bench.row import RateRow, Reference, Sample, out_of_bracket, sample
 
 ON_HAND = 1_000_000_000
@@ -28,20 +30,36 @@ class Hot(RateRow):
     )
     ack: ClassVar[str] = "memory"
     connections: ClassVar[int] = CONNECTIONS
+    #: What a call that did all it should is answered, and the units of each sku that it takes.
+    status: ClassVar[str] = "201"
+    units: ClassVar[int] = 1
 
     def prepare(self) -> None:
         """The gateway serves."""
-        self.client = self.stage.gateway.client
+        self.gateway = self.server()
+        self.client = self.gateway.client
         self.counted: dict[str, int] = {}
-        self._skus = 0
-        self.in_flight_max = self.stage.generator.in_flight_max(self.connections)
+        self._rounds = 0
+        self.in_flight_max = self.units * self.stage.generator.in_flight_max(self.connections)
+
+    def server(self) -> GatewayServer:
+        """The gateway that is loaded."""
+        return self.stage.gateway
+
+    def request(self, name: str) -> Request:
+        """The request of the round of this name."""
+        return self.client.reserve(name, self.ack)
+
+    def skus(self, name: str) -> list[str]:
+        """The skus of which each request of this round takes `units`."""
+        return [name]
 
     def play(self, seconds: float) -> Sample:
         """One round."""
-        sku = self._new_sku()
-        request = self.client.reserve(sku, self.ack)
-        played = sample(self.stage.generator.play(request, seconds, connections=self.connections))
-        self.counted[sku] = played.done
+        name = self.new_round()
+        played = sample(self.stage.generator.play(self.request(name), seconds, connections=self.connections))
+        played = replace(played, done=played.done * self.units)
+        self.counted[name] = played.done
         return played
 
     def settle(self) -> None:
@@ -52,26 +70,29 @@ class Hot(RateRow):
         """Each round's level holds what was answered, and exactly so for a tail that was waited for."""
         problems = [
             problem
-            for sku, counted in self.counted.items()
-            for problem in self._wrong_level(sku, counted, self.in_flight_max)
+            for name, counted in self.counted.items()
+            for problem in self._wrong_levels(name, counted, self.in_flight_max)
         ]
-        sku = self._new_sku()
-        request = self.client.reserve(sku, self.ack)
-        statuses = self.stage.exact.count(request, TAIL_COUNT, self.connections)
-        if statuses != {"201": TAIL_COUNT}:
-            problems.append(f"{self.name}: {TAIL_COUNT} reserves of {sku} were answered {statuses}")
-        return problems + self._wrong_level(sku, TAIL_COUNT, 0)
+        name, calls = self.new_round(), TAIL_COUNT // self.units
+        statuses = self.stage.exact.count(self.request(name), calls, self.connections)
+        if statuses != {self.status: calls}:
+            problems.append(f"{self.name}: {calls} calls for {name} were answered {statuses}")
+        return problems + self._wrong_levels(name, calls * self.units, 0)
 
-    def _wrong_level(self, sku: str, counted: int, in_flight_max: int) -> list[str]:
-        level = self.client.level(sku)
-        held, available = level["held"], level["available"]
-        problems = out_of_bracket(f"{self.name}, held of {sku}", held, counted, in_flight_max)
-        if available != ON_HAND - held:
-            problems.append(f"{self.name}: {sku} has {held} held of {ON_HAND}, but {available} available")
+    def new_round(self) -> str:
+        """There is plenty for a round of this name."""
+        self._rounds += 1
+        name = f"{self.name.upper()}-{self._rounds:04}"
+        for sku in self.skus(name):
+            self.client.stock(sku, ON_HAND)
+        return name
+
+    def _wrong_levels(self, name: str, counted: int, in_flight_max: int) -> list[str]:
+        problems = []
+        for sku in self.skus(name):
+            level = self.client.level(sku)
+            held, available = level["held"], level["available"]
+            problems += out_of_bracket(f"{self.name}, held of {sku}", held, counted, in_flight_max)
+            if available != ON_HAND - held:
+                problems.append(f"{self.name}: {sku} has {held} held of {ON_HAND}, but {available} available")
         return problems
-
-    def _new_sku(self) -> str:
-        self._skus += 1
-        sku = f"{self.name.upper()}-{self._skus:04}"
-        self.client.stock(sku, ON_HAND)
-        return sku
