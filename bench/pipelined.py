@@ -75,10 +75,10 @@ def _play_benchmark(address: Address, call: list[str], count: int) -> Pipelined:
 def parsed(told: str, count: int) -> Pipelined | None:
     """What redis-benchmark tells with `--csv` of so many calls; None where it told something else.
 
-    Behind the name of the test: calls per second, then in ms the average, the least, p50, p95, p99 and the longest latency.
+    Behind the name of the test, which is the whole call and may have several lines: calls per second, then in ms the average, the
+    least, p50, p95, p99 and the longest latency.
     """
-    lines = [line for line in told.splitlines() if line.startswith('"') and not line.startswith('"test"')]
-    fields = lines[-1].rstrip('"').split('","')[-7:] if lines else []
+    fields = told.rstrip().rstrip('"').split('","')[-7:]
     try:
         rate, _, _, p50_ms, _, p99_ms, _ = map(float, fields)
     except ValueError:

@@ -106,6 +106,6 @@ def _send(redis: Redis, calls: list[list[str]]) -> None:
         for call in calls:
             pipe.execute_command(*call)  # type: ignore[no-untyped-call]
         for answer in pipe.execute():
-            statuses = {one[0] for one in answer[4:][0]} if answer[1] == b"GROUP" else {answer[1]}
+            statuses = {one[0] for one in answer[4:]} if answer[1] == b"GROUP" else {answer[1]}
             if statuses != {b"RESERVED"}:
                 raise ServerFailure(f"a group of reserves answered {statuses}")

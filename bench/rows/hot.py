@@ -15,7 +15,8 @@ from bench.load import CONNECTIONS, Request
 from bench.row import RateRow, Reference, Sample, out_of_bracket, sample
 
 ON_HAND = 1_000_000_000
-TAIL_COUNT = 1000
+TAIL_COUNT = 1000  # units; of calls that take more than one, at least so many calls
+TAIL_CALLS_MIN = 10
 
 
 class Hot(RateRow):
@@ -73,7 +74,7 @@ class Hot(RateRow):
             for name, counted in self.counted.items()
             for problem in self._wrong_levels(name, counted, self.in_flight_max)
         ]
-        name, calls = self.new_round(), TAIL_COUNT // self.units
+        name, calls = self.new_round(), max(TAIL_CALLS_MIN, TAIL_COUNT // self.units)
         statuses = self.stage.exact.count(self.request(name), calls, self.connections)
         if statuses != {self.status: calls}:
             problems.append(f"{self.name}: {calls} calls for {name} were answered {statuses}")

@@ -40,9 +40,9 @@ def test_open_round_counts_what_was_not_answered_as_slowest() -> None:
 
 
 def test_benchmark_output_is_read() -> None:
-    """The line behind the header, whatever the name of the test holds."""
+    """The last fields, whatever the name of the test holds, which is the call with its line feeds."""
     header = '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"'
-    told = f'{header}\n"FCALL a","b 1","61234.5","1.1","0.2","1.5","2.0","3.5","9.9"\n'
+    told = f'{header}\n"FCALL a","b\n1","61234.5","1.1","0.2","1.5","2.0","3.5","9.9"\n'
 
     played = pipelined.parsed(told, 122_469)
 
