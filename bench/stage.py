@@ -109,9 +109,9 @@ class Stage:
         return self._start_reference("diy", [self.diy_database_url, str(connections)], name)
 
     @cached_property
-    def batch_gateway(self) -> GatewayServer:
-        """The gateway that the rows of batches load: their holds are too many for the other one's conservation check."""
-        server = self.fresh_gateway("batch")
+    def side_gateway(self) -> GatewayServer:
+        """The gateway of rows that leave millions of lines held: the conservation check of the other one would take minutes."""
+        server = self.fresh_gateway("side")
         self._web_servers.append(server)
         return server
 

@@ -1,6 +1,6 @@
 """batch: `POST /v1/batch` with a hundred reserves of a hot sku in each call. What is counted is reserves, not calls.
 
-Its gateway, Redis and database are its own. The generator sees the status of a call, not of what is in it, but each reserve that was
+The generator sees the status of a call, not of what is in it, but each reserve that was
 refused or lost is missing in the level, which must hold a hundred units for each call.
 """
 
@@ -9,11 +9,8 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-from bench.database import fetch_number
-from bench.gateway_server import GatewayServer
 from bench.load import Request
 from bench.row import Reference
-from bench.rows.durable import HELD
 from bench.rows.hot import Hot
 
 
@@ -26,23 +23,10 @@ class Batch(Hot):
     connections = 8
     status = "200"
     units: ClassVar[int] = 100
-
-    def server(self) -> GatewayServer:
-        """One for both rows of batches."""
-        return self.stage.batch_gateway
+    is_aside = True
 
     def request(self, name: str) -> Request:
         """As many reserves of one unit as `units` says."""
         one = {"op": "reserve", "body": {"lines": [{"sku": name, "quantity": 1}], "tier": "order"}}
         body = json.dumps({"operations": [one] * self.units}, separators=(",", ":"))
         return Request(self.client.port, "POST", "/v1/batch?ack=memory", body)
-
-    def verify(self) -> list[str]:
-        """As `hot`, and the durable store has as many holds of each round."""
-        problems = super().verify()
-        self.client.drain()
-        for name in self.counted:
-            held, durable = self.client.level(name)["held"], fetch_number(self.gateway.database_url, HELD, name)
-            if held != durable:
-                problems.append(f"{self.name}: {name} has {held} held in Redis, {durable} in the durable store")
-        return problems

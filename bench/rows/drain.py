@@ -19,7 +19,7 @@ from bench.database import fetch_number
 from bench.failure import ServerFailure
 from bench.quiet import wait_quiet
 from bench.row import Figure, FigureRow
-from bench.rows.durable import HELD
+from bench.rows.hot import HELD
 
 SKU = "DRAIN"
 ON_HAND = 1_000_000_000

@@ -10,9 +10,7 @@ from typing import ClassVar
 
 from bench.database import fetch_number
 from bench.row import Reference, Sample, out_of_bracket
-from bench.rows.hot import Hot
-
-HELD = "SELECT coalesce(sum(held), 0)::bigint FROM levels WHERE sku = $1"
+from bench.rows.hot import HELD, Hot
 
 
 class Durable(Hot):

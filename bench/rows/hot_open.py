@@ -24,6 +24,7 @@ class HotOpen(Hot):
     name = "hot_open"
     title = "hot, open loop at half the rate"
     references = (Reference("hot"),)
+    is_aside = True
 
     def prepare(self) -> None:
         """The gateway serves, and it is known how many it can do."""

@@ -14,6 +14,7 @@ class MultiLine(Hot):
     name = "multi_line"
     title = f"reserve of {LINES} lines, ack=memory"
     references = (Reference("noop_lines", 0.35),)
+    is_aside = True
 
     def request(self, name: str) -> Request:
         """One unit of each sku of the round."""

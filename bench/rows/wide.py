@@ -7,9 +7,11 @@ the sum of their held units must have grown by exactly the units that were answe
 from __future__ import annotations
 
 from bench import wide
+from bench.database import fetch_number
 from bench.row import RateRow, Reference, Sample, out_of_bracket, sample
 
 PREFIX = "W"
+HELD = "SELECT sum(held)::bigint FROM levels WHERE sku ~ $1"
 TAIL_COUNT = 1000
 
 
@@ -22,7 +24,7 @@ class Wide(RateRow):
 
     def prepare(self) -> None:
         """The gateway serves, and every sku has plenty."""
-        self._client = self.stage.gateway.client
+        self._client = self.stage.side_gateway.client
         wide.stock(self._client, PREFIX)
         self._request = wide.request(self._client.port, PREFIX)
         self._problems: list[str] = []
@@ -46,6 +48,10 @@ class Wide(RateRow):
         self._count(0)
         if statuses != {"201": TAIL_COUNT}:
             self._problems.append(f"wide: {TAIL_COUNT} reserves were answered {statuses}")
+        self._client.drain()
+        durable = fetch_number(self.stage.side_gateway.database_url, HELD, f"^{PREFIX}[0-9]+$")
+        if durable != self._held:
+            self._problems.append(f"wide: {self._held} held in Redis, {durable} in the durable store")
         return self._problems
 
     def _count(self, in_flight_max: int) -> None:
