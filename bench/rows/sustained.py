@@ -1,8 +1,11 @@
 """sustained: a minute of reserves acknowledged from memory during which the durable store is never two seconds behind.
 
 A closed loop whose rate is set by its connections: from the most down to the first number with which a trial keeps the backlog
-within two seconds of events, and so does the minute. The backlog is what Redis says of the log, read ten times a second. The no-op is
-measured before and after, with as many connections as ever.
+within two seconds of events, and so does the minute; with the fewest it is measured in any case. The backlog is what Redis says of
+the log, read ten times a second. The no-op is measured before and after, with as many connections as ever.
+
+The flusher may rest until events are `LAG_MS_MAX` old. With the default of 2000 ms the backlog is over two seconds of events at
+every rate, since it begins to hurry no earlier: 2.4 to 2.9 s were measured with 4 to 64 connections.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from bench.rounds import say_to_terminal
 from bench.row import Figure, FigureRow, Sample, out_of_bracket, sample
 
 ON_HAND = 1_000_000_000
-LADDER = (CONNECTIONS, 48, 32, 24, 16, 12, 8, 6, 4, 2)
+LADDER = (CONNECTIONS, 32, 16, 8, 4, 2)
+LAG_MS_MAX = 1000
 SECONDS, TRIAL_SECONDS, NOOP_SECONDS = 60.0, 10.0, 4.0
 SECONDS_QUICK, TRIAL_SECONDS_QUICK, NOOP_SECONDS_QUICK = 6.0, 4.0, 1.0
 BACKLOG_SECONDS_MAX = 2.0
@@ -41,23 +45,23 @@ class Sustained(FigureRow):
         """The rate, the backlog, and the no-op beside it.
 
         Raises:
-            ServerFailure: a level does not hold what was answered, or the backlog is too long with the fewest connections.
+            ServerFailure: a level does not hold what was answered.
         """
         is_quick = self.stage.arguments.is_quick
         seconds, trial_s = (SECONDS_QUICK, TRIAL_SECONDS_QUICK) if is_quick else (SECONDS, TRIAL_SECONDS)
-        self._gateway = self.stage.fresh_gateway("sustained")
+        self._gateway = self.stage.fresh_gateway("sustained", GATEWAY_FLUSH__LAG_MS_MAX=str(LAG_MS_MAX))
         self._rounds = 0
         noops = self._noops()
         for connections in LADDER:
-            if self._is_kept(connections, trial_s)[1]:
-                (played, behind_s), is_kept = self._is_kept(connections, seconds)
-                if is_kept:
-                    break
-        else:
-            raise ServerFailure(f"sustained: the backlog is too long even with {LADDER[-1]} connections")
+            is_last = connections == LADDER[-1]
+            if not is_last and self._play(connections, trial_s)[1] > BACKLOG_SECONDS_MAX:
+                continue
+            played, behind_s = self._play(connections, seconds)
+            if is_last or behind_s <= BACKLOG_SECONDS_MAX:
+                break
         noop = median([*noops, *self._noops()])
         self._gateway.stop()
-        what = f"{self.title}, {seconds:.0f} s"
+        what = f"{self.title}, {seconds:.0f} s, flush.lag_ms_max = {LAG_MS_MAX}"
         return [
             Figure(f"{what}, {connections} connections", played.rate, "per s"),
             Figure(f"{what}: p99", played.p99_ms, "ms"),
@@ -71,14 +75,8 @@ class Sustained(FigureRow):
         request = GatewayClient(self.stage.noop.port).reserve("SUSTAINED-00", "memory")
         return [sample(self.stage.generator.play(request, seconds)).rate for _ in range(2)]
 
-    def _is_kept(self, connections: int, seconds: float) -> tuple[tuple[Sample, float], bool]:
-        """The round, the longest backlog in seconds of its events, and whether that is short enough."""
-        played, behind_s = self._play(connections, seconds)
-        told = f"{played.rate:,.0f}/s, at most {behind_s:.2f} s behind"
-        say_to_terminal(f"sustained, {connections} connections, {seconds:.0f} s: {told}")
-        return (played, behind_s), behind_s <= BACKLOG_SECONDS_MAX
-
     def _play(self, connections: int, seconds: float) -> tuple[Sample, float]:
+        """The round, and the longest backlog in seconds of its events. Raises ServerFailure."""
         client, generator = self._gateway.client, self.stage.generator
         self._rounds += 1
         sku = f"SUSTAINED-{self._rounds:02}"
@@ -91,7 +89,10 @@ class Sustained(FigureRow):
         problems = out_of_bracket(f"held of {sku}", held, played.done, generator.in_flight_max(connections))
         if problems or played.wrong:
             raise ServerFailure(f"sustained: {problems}, {played.wrong} answers were missing or not as expected")
-        return played, backlog.most / played.rate
+        behind_s = backlog.most / played.rate
+        told = f"{played.rate:,.0f}/s, at most {behind_s:.2f} s behind"
+        say_to_terminal(f"sustained, {connections} connections, {seconds:.0f} s: {told}")
+        return played, behind_s
 
 
 class Backlog:
