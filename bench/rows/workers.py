@@ -23,6 +23,7 @@ class Workers(FigureRow):
 
     name = "workers"
     title = "Reserve, hot sku, ack=memory, all processors shared"
+    by_default = False
 
     def measure(self) -> list[Figure]:
         """The rates, the p99 and the ratio. Raises ServerFailure where a level does not hold what was answered."""
@@ -42,7 +43,7 @@ class Workers(FigureRow):
         one, two = (samples[count] for count in COUNTS)
         return [
             *(
-                Figure(f"{self.title}, {count} of workers{what}", value, unit)
+                Figure(f"{self.title}, workers: {count}{what}", value, unit)
                 for count in COUNTS
                 for what, value, unit in (
                     ("", median(played.rate for played in samples[count]), "per s"),
