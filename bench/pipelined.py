@@ -122,4 +122,4 @@ def _packets(call_of: Callable[[str], list[str]], count: int) -> Iterator[bytes]
     salt = secrets.token_hex(6)
     for first in range(0, count, PIPELINE):
         numbers = range(first, min(first + PIPELINE, count))
-        yield b"".join(hiredis.pack_command(tuple(call_of(f"{salt}{at:012d}"))) for at in numbers)
+        yield b"".join(hiredis.pack_command(tuple(call_of(f"{salt}{at:012d}"))) for at in numbers)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from bench.row import RateRow, Reference, Sample, out_of_bracket, sample
 
 ON_HAND = 1_000_000_000
 HELD = "SELECT coalesce(sum(held), 0)::bigint FROM levels WHERE sku = $1"
+HELD_OF_ALL = "SELECT coalesce(sum(held), 0)::bigint FROM levels WHERE sku = ANY($1::text[])"
 TAIL_COUNT = 1000  # units; of calls that take more than one, at least so many calls
 TAIL_CALLS_MIN = 10
 
@@ -89,14 +90,15 @@ class Hot(RateRow):
         return name
 
     def _wrong_levels(self, name: str, counted: int, in_flight_max: int) -> list[str]:
-        problems = []
+        problems, total = [], 0
         for sku in self.skus(name):
             level = self.client.level(sku)
             held, available = level["held"], level["available"]
             problems += out_of_bracket(f"{self.name}, held of {sku}", held, counted, in_flight_max)
-            durable = fetch_number(self.gateway.database_url, HELD, sku)
-            if durable != held:
-                problems.append(f"{self.name}: {sku} has {held} held in Redis, {durable} in the durable store")
+            total += held
             if available != ON_HAND - held:
                 problems.append(f"{self.name}: {sku} has {held} held of {ON_HAND}, but {available} available")
+        durable = fetch_number(self.gateway.database_url, HELD_OF_ALL, self.skus(name))
+        if durable != total:
+            problems.append(f"{self.name}: {name} has {total} held in Redis, {durable} in the durable store")
         return problems
