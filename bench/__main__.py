@@ -1,8 +1,9 @@
 """The program: `python -m bench [--only NAME] [--rounds 5] [--seconds 4] [--quick]`.
 
 Prints the report on standard output and keeps it: `bench/results/<date>.json`, and `bench/RESULTS.md` when
-all rows were measured. A run with wrong counts keeps nothing. Exit status 0; 1 when a count was wrong or a
-server failed; 3 when a wanted ratio or limit was missed; 130 after Ctrl-C.
+all rows but the long ones were measured, `bench/RESULTS-LONG.md` when exactly the long ones were (`--only long`).
+A run with wrong counts keeps nothing. Exit status 0; 1 when a count was wrong or a server failed; 3 when a wanted
+ratio or limit was missed; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from bench.arguments import ROUNDS_TO_KEEP_MIN, Arguments, parse
+from bench.arguments import LONG, ROUNDS_TO_KEEP_MIN, Arguments, parse
 from bench.failure import BenchFailure
 from bench.load import CONNECTIONS
 from bench.machine import describe_machine, describe_versions
@@ -35,12 +36,19 @@ WRONG, MISSED, INTERRUPTED = 1, 3, 130
 def chosen_rows(only: tuple[str, ...]) -> list[type[Row]]:
     """The rows that were asked for, and those they are compared with; all but the long ones where none was named."""
     names = set(only or (name for name, row in ROWS.items() if row.by_default))
+    if LONG in names:
+        names = names - {LONG} | set(long_rows())
     while True:
         rows = [row for name, row in ROWS.items() if name in names]
         references = {one.row for row in rows if issubclass(row, RateRow) for one in row.references}
         if references <= names:
             return rows
         names |= references
+
+
+def long_rows() -> list[str]:
+    """The rows that take minutes each."""
+    return [name for name, row in ROWS.items() if not row.by_default]
 
 
 def measure(arguments: Arguments, words: list[str]) -> Run:
@@ -80,6 +88,7 @@ def measure(arguments: Arguments, words: list[str]) -> Run:
         figures=figures,
         problems=problems,
         is_judged=not arguments.is_quick,
+        left_out=[] if arguments.only else long_rows(),
     )
 
 
@@ -94,17 +103,17 @@ def told_disturbed(series: dict[str, Series]) -> str:
 
 
 def keep(run: Run, only: tuple[str, ...]) -> None:
-    """The run is in `bench/results/`, and as the table in `bench/RESULTS.md` where it has all rows."""
+    """The run is in `bench/results/`, and as the table in `bench/RESULTS.md` where it has a whole group of rows."""
     name = "-".join([run.date, *only])
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{name}.json").write_text(json.dumps(document(run), indent=1, ensure_ascii=False) + "\n")
-    if not only:
-        (HERE / "RESULTS.md").write_text(markdown(run))
+    if only in ((), (LONG,)):
+        (HERE / ("RESULTS-LONG.md" if only else "RESULTS.md")).write_text(markdown(run))
 
 
 def main(words: list[str]) -> int:
     """The report is printed, and kept where it may be; returns the exit status."""
-    arguments = parse(words, list(ROWS), [name for name, row in ROWS.items() if not row.by_default])
+    arguments = parse(words, list(ROWS), long_rows())
     # Also where they arrive ignored (a job in the background): without them the servers would be left to
     # their leash.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,6 +9,8 @@ from typing import Literal
 
 from gateway.embedded.binaries import PostgresSource, RedisSource
 
+#: The name by which `--only` means every row that takes minutes.
+LONG = "long"
 GeneratorName = Literal["wrk", "own"]
 
 # A median of fewer rounds moves with one bad round; results of such a run are shown but not kept.
@@ -38,7 +40,7 @@ def parse(words: list[str], rows: list[str], long: list[str]) -> Arguments:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"rows: {', '.join(rows)}; {' and '.join(long)} take minutes and run only when they are named",
+        help=f"rows: {', '.join(rows)}; {', '.join(long)} take minutes and run only when they are named, or by {LONG}",
     )
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds of each row (default 5)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round (default 4)")
@@ -50,9 +52,11 @@ def parse(words: list[str], rows: list[str], long: list[str]) -> Arguments:
     parser.add_argument("--generator", choices=["wrk", "own"], help="default: wrk where it is installed, else our own")
     given = parser.parse_args(words)
     only = tuple(name for names in given.only for name in names.split(",") if name)
-    unknown = [name for name in only if name not in rows]
+    unknown = [name for name in only if name not in {*rows, LONG}]
     if unknown:
-        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(rows)}")
+        parser.error(
+            f"no such row: {', '.join(unknown)}; there are {', '.join(rows)}, and {LONG} for {', '.join(long)}"
+        )
     if not 1 <= given.rounds <= ROUNDS_MAX:
         parser.error(f"--rounds must be 1 to {ROUNDS_MAX}")
     if not 0.2 <= given.seconds <= SECONDS_MAX:

@@ -17,6 +17,7 @@ DRAIN_SECONDS_MAX = 180.0
 RETRY_SECONDS = 0.1
 BARRIER_SKU = "BARRIER"
 LOCATION = "main"
+JSON = "application/json"
 
 
 class GatewayClient:
@@ -63,18 +64,18 @@ class GatewayClient:
         answer = json.loads(self.body(check, 200, CONSERVATION_SECONDS_MAX))
         return [f"conservation: {violation}" for violation in answer["violations"]]
 
-    def sent(self, request: Request, status: int) -> dict[str, Any]:
+    def sent(self, request: Request, status: int, kind: str = JSON) -> dict[str, Any]:
         """The answer to one request; see `body`."""
-        answer: dict[str, Any] = json.loads(self.body(request, status))
+        answer: dict[str, Any] = json.loads(self.body(request, status, kind=kind))
         return answer
 
-    def body(self, request: Request, status: int, seconds_max: float = ANSWER_SECONDS_MAX) -> bytes:
-        """The answer's bytes.
+    def body(self, request: Request, status: int, seconds_max: float = ANSWER_SECONDS_MAX, kind: str = JSON) -> bytes:
+        """The answer's bytes; `kind` is the media type of what is sent.
 
         Raises:
             ServerFailure: there was none in time, or it has another status.
         """
-        told, body = self._exchange(request, seconds_max)
+        told, body = self._exchange(request, seconds_max, kind)
         if told != status:
             what = f"{request.method} {request.path}"
             raise ServerFailure(f"{what} answered {told}, not {status}: {body[:500]!r}")
@@ -95,9 +96,11 @@ class GatewayClient:
                 raise ServerFailure(f"PUT of {sku} answered {status}: {answer[:500]!r}")
             time.sleep(RETRY_SECONDS)
 
-    def _exchange(self, request: Request, seconds_max: float = ANSWER_SECONDS_MAX) -> tuple[int, bytes]:
+    def _exchange(
+        self, request: Request, seconds_max: float = ANSWER_SECONDS_MAX, kind: str = JSON
+    ) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds_max)
-        headers = {"Content-Type": "application/json"} if request.body else {}
+        headers = {"Content-Type": kind} if request.body else {}
         try:
             connection.request(request.method, request.path, request.body or None, headers)
             answer = connection.getresponse()

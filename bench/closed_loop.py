@@ -25,6 +25,8 @@ from gateway.loop import new_event_loop
 HEAD_BYTES_MAX = 64 * 1024
 # Past the end of a run, for answers still in flight; a server that takes longer is not answering.
 GRACE_SECONDS_MAX = 30.0
+#: A prime: a walk by it over a number of skus that is no multiple meets each of them once.
+STRIDE = 7919
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STATE = re.compile(rb'"state": *"(\w+)"')
 _ID = re.compile(rb'"id": *"([\w-]+)"')
@@ -32,7 +34,10 @@ _ID = re.compile(rb'"id": *"([\w-]+)"')
 
 @dataclass
 class Job:
-    """What to send: `count` requests, or for `seconds`. The plan `life` takes each reservation to its end."""
+    """What to send: `count` requests, or for `seconds`. The plan `life` takes each reservation to its end.
+
+    With `skus` each request has another number below it where the body has `@@`.
+    """
 
     port: int
     connections: int
@@ -42,6 +47,7 @@ class Job:
     plan: Literal["one", "life"] = "one"
     seconds: float | None = None
     count: int | None = None
+    skus: int = 0
 
 
 @dataclass
@@ -61,7 +67,9 @@ class Round:
         """Nothing is sent before `play`."""
         self.job = job
         self.tally = Tally()
-        self.first = pack_request(job.method, job.path, job.body)
+        bodies = each_body(job.body, job.skus)
+        self._requests = [pack_request(job.method, job.path, body) for body in bodies]
+        self._next = 0
         self._left = job.count
         self._end_s = 0.0
 
@@ -78,10 +86,15 @@ class Round:
         begun_s = time.perf_counter()
         self._end_s = begun_s + (self.job.seconds or float("inf"))
         for client in clients:
-            client.go_on(self.first)
+            client.go_on()
         limit_s = None if self.job.seconds is None else self.job.seconds + GRACE_SECONDS_MAX
         await asyncio.wait_for(asyncio.gather(*(client.ended for client in clients)), limit_s)
         return self._outcome(time.perf_counter() - begun_s)
+
+    def new_request(self) -> bytes:
+        """The request that begins something, not one that follows an answer."""
+        self._next = (self._next + 1) % len(self._requests)
+        return self._requests[self._next]
 
     def may_send(self) -> bool:
         """Whether one more request is wanted; it then counts as sent."""
@@ -124,13 +137,13 @@ class Client(asyncio.Protocol):
         # uvloop's transports do what asyncio.Transport says, but are not of that class.
         self._transport = cast("asyncio.Transport", transport)
 
-    def go_on(self, request: bytes) -> None:
-        """The request is sent, or the connection closed where no more are wanted."""
+    def go_on(self, request: bytes | None = None) -> None:
+        """The request, by default a new one, is sent, or the connection closed where no more are wanted."""
         if not self._round.may_send():
             self._finish()
             return
         self._sent_s = time.perf_counter()
-        self._transport.write(request)
+        self._transport.write(request or self._round.new_request())
 
     def data_received(self, data: bytes) -> None:
         """A complete answer is counted, and the next request sent."""
@@ -150,7 +163,7 @@ class Client(asyncio.Protocol):
         tally = self._round.tally
         tally.latencies_s.append(time.perf_counter() - self._sent_s)
         tally.statuses[status] += 1
-        self.go_on(self._round.first if self._round.job.plan == "one" else self._next_of_life(status, body))
+        self.go_on(None if self._round.job.plan == "one" else self._next_of_life(status, body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lost before its work was done: a request without an answer."""
@@ -162,8 +175,8 @@ class Client(asyncio.Protocol):
         self.ended.set_result(None)
         self._transport.close()
 
-    def _next_of_life(self, status: int, body: bytes) -> bytes:
-        """The step that the reservation of this answer needs next, or a new one."""
+    def _next_of_life(self, status: int, body: bytes) -> bytes | None:
+        """The step that the reservation of this answer needs next; None for a new one."""
         state, name = _STATE.search(body), _ID.search(body)
         if status < 300 and state and name:
             if state[1] == b"fulfilled":
@@ -171,7 +184,12 @@ class Client(asyncio.Protocol):
             step = {b"held": "confirm", b"confirmed": "fulfil"}.get(state[1])
             if step is not None:
                 return pack_request("POST", f"/v1/reservations/{name[1].decode()}/{step}", "")
-        return self._round.first
+        return None
+
+
+def each_body(body: str, skus: int) -> list[str]:
+    """The bodies in the order in which they are sent: of each sku once, in no order that a cache or an index could like."""
+    return [body.replace("@@", str(at * STRIDE % skus)) for at in range(skus)] if skus else [body]
 
 
 def pack_request(method: str, path: str, body: str) -> bytes:

@@ -21,9 +21,19 @@ class GatewayServer:
     """One worker with a private Redis of its own; the database is the caller's."""
 
     def __init__(
-        self, folder: Path, redis_binary: Path, database_url: str, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        redis_binary: Path,
+        database_url: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        is_alone: bool = True,
     ) -> None:
-        """Nothing is touched before `start`. `settings` are variables of the gateway that go over ours."""
+        """Nothing is touched before `start`. `settings` are variables of the gateway that go over ours.
+
+        `is_alone` gives it the web worker's processor, and no other.
+        """
+        self._is_alone = is_alone
         self._settings = dict(settings or {})
         self.database_url = database_url
         self.redis = PrivateRedis(folder / "redis", redis_binary, settings=REDIS_SETTINGS)
@@ -57,6 +67,7 @@ class GatewayServer:
                 "GATEWAY_LOG__LEVEL": "warning",
             }
             | self._settings,
+            is_alone=self._is_alone,
         )
         self._server.start()
 
@@ -78,10 +89,14 @@ class GatewayServer:
             self._server.kill()
             self._server.start()
 
-    def stop(self) -> None:
-        """The gateway has drained and ended, then Redis. Safe to repeat."""
+    def leave_redis(self) -> None:
+        """The gateway has drained and ended; its Redis goes on, with the shard as it was. Safe to repeat."""
         if self._server is not None:
             self._server.stop()
+
+    def stop(self) -> None:
+        """The gateway has drained and ended, then Redis. Safe to repeat."""
+        self.leave_redis()
         self.redis.stop()
 
 

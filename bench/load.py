@@ -22,12 +22,16 @@ Plan = Literal["one", "life"]
 
 @dataclass(frozen=True)
 class Request:
-    """The request that is sent again and again; without a body an empty one."""
+    """The request that is sent again and again; without a body an empty one.
+
+    With `skus` the body names one of so many: a number below it stands where the body has `@@`, another one each time.
+    """
 
     port: int
     method: str
     path: str
     body: str = ""
+    skus: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,16 @@ class Outcome:
 
 
 class Generator(Protocol):
-    """A load generator. `in_flight_max` requests may have been applied at its end without being counted."""
+    """A load generator."""
 
     name: str
-    in_flight_max: int
 
-    def play(self, request: Request, seconds: float, plan: Plan = "one") -> Outcome:
-        """The request was sent for so many seconds over `CONNECTIONS` connections.
+    def in_flight_max(self, connections: int = CONNECTIONS) -> int:
+        """So many requests may have been applied at its end without being counted."""
+        ...
+
+    def play(self, request: Request, seconds: float, plan: Plan = "one", connections: int = CONNECTIONS) -> Outcome:
+        """The request was sent for so many seconds over so many connections.
 
         Raises:
             LoadFailure: the generator ended badly.
@@ -68,20 +75,17 @@ class Wrk:
     """wrk with one thread: written in C, it takes the least from the processors it shares with the server."""
 
     name = "wrk"
-    # At its end wrk closes its connections over whatever is on its way.
-    in_flight_max = CONNECTIONS
 
-    def play(self, request: Request, seconds: float, plan: Plan = "one") -> Outcome:
+    def in_flight_max(self, connections: int = CONNECTIONS) -> int:
+        """See `Generator`. At its end wrk closes its connections over whatever is on its way."""
+        return connections
+
+    def play(self, request: Request, seconds: float, plan: Plan = "one", connections: int = CONNECTIONS) -> Outcome:
         """See `Generator`. wrk takes whole seconds, at least one."""
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{CONNECTIONS}",
-            f"-d{max(1, round(seconds))}s",
-            "-s",
-            str(SCRIPTS / f"{plan}.lua"),
-        ]
+        script = SCRIPTS / f"{'wide' if request.skus else plan}.lua"
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
         command += [f"http://127.0.0.1:{request.port}/", "--", request.method, request.path, request.body]
+        command += [str(request.skus)] if request.skus else []
         told = _run(command, "", seconds + GRACE_SECONDS_MAX)
         results = [line.removeprefix("RESULT ") for line in told.splitlines() if line.startswith("RESULT ")]
         if len(results) != 1:
@@ -93,20 +97,23 @@ class ClosedLoop:
     """Our own generator, in a process of its own. A round ends when the last answer is there."""
 
     name = "own closed loop"
-    in_flight_max = 0
 
-    def play(self, request: Request, seconds: float, plan: Plan = "one") -> Outcome:
+    def in_flight_max(self, connections: int = CONNECTIONS) -> int:
         """See `Generator`."""
-        job = Job(connections=CONNECTIONS, seconds=seconds, plan=plan, **asdict(request))
+        return 0
+
+    def play(self, request: Request, seconds: float, plan: Plan = "one", connections: int = CONNECTIONS) -> Outcome:
+        """See `Generator`."""
+        job = Job(connections=connections, seconds=seconds, plan=plan, **asdict(request))
         return self._do(job, seconds + 2 * GRACE_SECONDS_MAX)
 
-    def count(self, request: Request, count: int) -> dict[str, int]:
+    def count(self, request: Request, count: int, connections: int = CONNECTIONS) -> dict[str, int]:
         """Exactly `count` requests were answered; returns how many with which status.
 
         Raises:
             LoadFailure: some got no answer.
         """
-        job = Job(connections=CONNECTIONS, count=count, **asdict(request))
+        job = Job(connections=connections, count=count, **asdict(request))
         outcome = self._do(job, COUNT_SECONDS_MAX)
         if outcome.lost or outcome.answers != count or outcome.statuses is None:
             raise LoadFailure(f"of {count} requests {outcome.answers} were answered, {outcome.lost} connections lost")

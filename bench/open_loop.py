@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
+from bench.closed_loop import each_body
 from gateway.loop import new_event_loop
 
 TICK_SECONDS = 0.002
@@ -29,7 +30,10 @@ _CODE = re.compile(rb'"code": *"(\w+)"')
 
 @dataclass
 class Job:
-    """What to send. With `key` each request has an idempotency key of its own that begins with it."""
+    """What to send. With `key` each request has an idempotency key of its own that begins with it.
+
+    With `skus` each has another number below it where the body has `@@`.
+    """
 
     port: int
     path: str
@@ -39,6 +43,7 @@ class Job:
     connections_max: int
     patience_seconds: float
     key: str = ""
+    skus: int = 0
 
 
 @dataclass
@@ -71,13 +76,16 @@ class Load:
         self.busy: set[Client] = set()
         self.connecting = 0
         self._number = 0
+        self._bodies = each_body(job.body, job.skus)
 
     async def play(self) -> dict[str, object]:
         """Everything was offered, and each request answered or given up after `patience_seconds`; returns the outcome."""
         job, tally = self.job, self.tally
+        count = round(job.rate * job.seconds)
         self.begun_s = time.perf_counter()
-        while (now_s := time.perf_counter()) < self.begun_s + job.seconds:
-            while (due_s := self.begun_s + tally.offered / job.rate) <= now_s:
+        while tally.offered < count:
+            now_s = time.perf_counter()
+            while tally.offered < count and (due_s := self.begun_s + tally.offered / job.rate) <= now_s:
                 tally.offered += 1
                 self._offer(due_s)
             self._give_up(now_s)
@@ -120,10 +128,10 @@ class Load:
         client.send(self._packed(), due_s)
 
     def _packed(self) -> bytes:
-        job = self.job
+        job, body = self.job, self._bodies[self._number % len(self._bodies)]
         key = f"Idempotency-Key: {job.key}{self._number}\r\n" if job.key else ""
         head = f"POST {job.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{key}"
-        return f"{head}Content-Length: {len(job.body)}\r\n\r\n{job.body}".encode()
+        return f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
 
     def _give_up(self, now_s: float) -> None:
         limit_s = now_s - self.job.patience_seconds

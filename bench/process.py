@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.failure import ServerFailure
-from bench.processors import give_room
+from bench.processors import give_room, share
 from gateway.embedded.child import end_child, last_lines, start_child
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,8 +37,10 @@ class Server:
         port: int,
         ready_path: str,
         environment: Mapping[str, str],
+        is_alone: bool = True,
     ) -> None:
-        """Nothing is touched before `start`."""
+        """Nothing is touched before `start`. `is_alone` gives it the web worker's processor, and no other."""
+        self._is_alone = is_alone
         self.name = name
         self.port = port
         self._command = command
@@ -63,7 +65,7 @@ class Server:
             death_signal=signal.SIGTERM,
             environment=self._environment,
         )
-        give_room(self._process.pid)
+        (give_room if self._is_alone else share)(self._process.pid)
         deadline = time.monotonic() + READY_SECONDS_MAX
         try:
             while not self._is_ready():

@@ -26,6 +26,11 @@ def leave_room() -> None:
         os.sched_setaffinity(0, _ALL[1:])
 
 
+def share(worker: int) -> None:
+    """The process of this id, and what it starts from now on, may use all processors."""
+    os.sched_setaffinity(worker, _ALL)
+
+
 def give_room(worker: int) -> None:
     """The process of this id, a web worker that was just started, has the worker's processor."""
     os.sched_setaffinity(worker, _ALL[:1])

@@ -16,10 +16,14 @@ from bench.stage import Stage
 
 @dataclass(frozen=True)
 class Reference:
-    """Another row that this one is shown as a multiple of; `ratio_min` is the least that is wanted."""
+    """Another row that this one is shown as a multiple of.
+
+    `ratio_min` is the least rate that is wanted, `p99_times_max` the longest p99, both as multiples; None: not judged.
+    """
 
     row: str
     ratio_min: float | None = None
+    p99_times_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,30 @@ class Sample:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that is not a rate; with `value_max` it must not be greater."""
+    """A figure that was measured once; it must not be greater than `value_max` nor less than `value_min`, where there is one."""
 
     label: str
     value: float
     unit: str
     value_max: float | None = None
+    value_min: float | None = None
+
+    @property
+    def told(self) -> str:
+        """The value with its unit: whole, but where it is small."""
+        return f"{told_number(self.value)} {self.unit}"
+
+    @property
+    def wanted(self) -> str:
+        """The limits in words; empty without one."""
+        limits = (("≤", self.value_max), ("≥", self.value_min))
+        return ", ".join(f"{sign} {told_number(limit)} {self.unit}" for sign, limit in limits if limit is not None)
 
     @property
     def is_met(self) -> bool:
-        """Whether the limit holds; true without one."""
-        return self.value_max is None or self.value <= self.value_max
+        """Whether the limits hold; true without one."""
+        is_small = self.value_max is None or self.value <= self.value_max
+        return is_small and (self.value_min is None or self.value >= self.value_min)
 
 
 class Row(ABC):
@@ -60,7 +77,7 @@ class Row(ABC):
     title: ClassVar[str]
     needs_gateway: ClassVar[bool] = True
     needs_postgres: ClassVar[bool] = True
-    #: False for a row that takes minutes: it runs only when it is named.
+    #: False for a row that takes minutes: it runs only when it is named, or its group `long`.
     by_default: ClassVar[bool] = True
 
     def __init__(self, stage: Stage) -> None:
@@ -100,6 +117,11 @@ class FigureRow(Row):
         Raises:
             BenchFailure: what was to be measured did not come about.
         """
+
+
+def told_number(value: float) -> str:
+    """Whole with thousands apart, two places where it is less than ten and not whole."""
+    return f"{value:.2f}" if abs(value) < 10 and value != int(value) else f"{value:,.0f}"
 
 
 def sample(outcome: Outcome, *, expects_refusal: bool = False) -> Sample:

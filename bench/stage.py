@@ -108,10 +108,20 @@ class Stage:
         """A do-it-yourself service with a pool of so many connections, ended with the run."""
         return self._start_reference("diy", [self.diy_database_url, str(connections)], name)
 
-    def fresh_gateway(self, name: str) -> GatewayServer:
-        """A gateway with an empty Redis and an empty database of this name; ended with the run."""
-        database_url = self.postgres.url if name == "gateway" else self.postgres.create_database(name)
-        server = GatewayServer(self.folder / name, self.redis_binary, database_url)
+    @cached_property
+    def side_gateway(self) -> GatewayServer:
+        """The gateway of rows that leave millions of lines held: the conservation check of the other one would take minutes."""
+        server = self.fresh_gateway("side")
+        self._web_servers.append(server)
+        return server
+
+    def fresh_gateway(
+        self, name: str, database_url: str | None = None, *, is_alone: bool = True, **settings: str
+    ) -> GatewayServer:
+        """A gateway with an empty Redis and an empty database, by default a PostgreSQL one of this name; ended with the run."""
+        if database_url is None:
+            database_url = self.postgres.url if name == "gateway" else self.postgres.create_database(name)
+        server = GatewayServer(self.folder / name, self.redis_binary, database_url, settings, is_alone=is_alone)
         self._stack.callback(server.stop)
         server.start()
         return server

@@ -47,6 +47,10 @@ class Storm:
         """Answers that are neither."""
         return {status: count for status, count in self.statuses.items() if status >= 300 and status not in (429, 503)}
 
+    def latencies(self) -> Counter[int]:
+        """Of all answers: how many took so many whole milliseconds."""
+        return sum(self.successes.values(), Counter(self.refusals))
+
     def p99_ms(self, first: int = 0, last: int | None = None) -> float | None:
         """Of the successes due from one second to another, both included; None where there were none."""
         counts: Counter[int] = Counter()

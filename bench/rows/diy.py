@@ -39,7 +39,7 @@ class Diy(RateRow):
 
     def verify(self) -> list[str]:
         """The rows say what the answers said, per round; and exactly so for a tail that was waited for."""
-        in_flight_max = self.stage.generator.in_flight_max
+        in_flight_max = self.stage.generator.in_flight_max()
         problems = [
             problem
             for sku, counted in self._counted.items()

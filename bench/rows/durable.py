@@ -6,11 +6,11 @@ ends.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from bench.database import fetch_number
 from bench.row import Reference, Sample, out_of_bracket
-from bench.rows.hot import Hot
-
-HELD = "SELECT coalesce(sum(held), 0)::bigint FROM levels WHERE sku = $1"
+from bench.rows.hot import HELD, Hot
 
 
 class Durable(Hot):
@@ -18,7 +18,12 @@ class Durable(Hot):
 
     name = "durable"
     title = "reserve, hot sku, ack=durable"
-    references = (Reference("noop"), Reference("diy"), Reference("diy_tuned"))
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference("noop", 0.5),
+        Reference("diy", 5.0),
+        Reference("diy_tuned"),
+        Reference("hot", p99_times_max=3.0),
+    )
     ack = "durable"
 
     def prepare(self) -> None:
@@ -30,9 +35,9 @@ class Durable(Hot):
         """One round, and a look into the database right after it."""
         played = super().play(seconds)
         sku = next(reversed(self.counted))
-        held = fetch_number(self.stage.gateway.database_url, HELD, sku)
-        in_flight_max = self.stage.generator.in_flight_max
-        self._problems += out_of_bracket(f"durable, committed holds of {sku}", held, played.done, in_flight_max)
+        held = fetch_number(self.gateway.database_url, HELD, sku)
+        what = f"{self.name}, committed holds of {sku}"
+        self._problems += out_of_bracket(what, held, played.done, self.in_flight_max)
         return played
 
     def verify(self) -> list[str]:

@@ -18,7 +18,7 @@ class Life(RateRow):
 
     name = "life"
     title = "whole life: reserve, confirm, fulfil (lives/s)"
-    references = (Reference("noop"),)
+    references = (Reference("noop", 0.25),)
 
     def prepare(self) -> None:
         """The gateway serves."""
@@ -41,7 +41,7 @@ class Life(RateRow):
 
     def verify(self) -> list[str]:
         """As many units left each round's level as lives were counted."""
-        in_flight_max = self.stage.generator.in_flight_max
+        in_flight_max = self.stage.generator.in_flight_max()
         problems = []
         for sku, lives in self._counted.items():
             level = self._client.level(sku)

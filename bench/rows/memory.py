@@ -9,26 +9,21 @@ needs is in it: its key, its place in the indexes, Redis' table of keys.
 
 from __future__ import annotations
 
-import time
-
 from redis import Redis
 
 from bench.failure import ServerFailure
 from bench.gateway_server import GatewayServer
+from bench.redis_bytes import steady_bytes
 from bench.row import Figure, FigureRow
 
 SKU = "MEMORY"
 ON_HAND = 1_000_000_000
 COUNTS = (20_000, 100_000)
 COUNTS_QUICK = (2_000, 10_000)
-BYTES_MAX = 400.0
+BYTES_MAX = 350.0
 # Holds that are opened before the first reading: scripts, buffers and first pages are then in place on both
 # sides.
 WARM_COUNT = 200
-STEADY_BYTES = 4096
-STEADY_READINGS = 4
-READING_SECONDS = 0.5
-STEADY_SECONDS_MAX = 60.0
 
 
 class Memory(FigureRow):
@@ -49,7 +44,7 @@ class Memory(FigureRow):
         figures = []
         with Redis.from_url(gateway.redis.url) as redis:
             self._open(gateway, WARM_COUNT)
-            empty_bytes = _steady_bytes(redis)
+            empty_bytes = steady_bytes(redis)
             is_open = 0
             for count in counts:
                 self._open(gateway, count - is_open)
@@ -57,7 +52,7 @@ class Memory(FigureRow):
                 held = gateway.client.level(SKU)["held"]
                 if held != WARM_COUNT + count:
                     raise ServerFailure(f"memory: {held} held after {WARM_COUNT} + {count} holds were opened")
-                value = (_steady_bytes(redis) - empty_bytes) / count
+                value = (steady_bytes(redis) - empty_bytes) / count
                 figures.append(Figure(f"{self.title}, {count:,} open", value, "bytes", BYTES_MAX))
         gateway.stop()
         return figures
@@ -68,26 +63,3 @@ class Memory(FigureRow):
         if statuses != {"201": count}:
             raise ServerFailure(f"memory: {count} reserves were answered {statuses}")
         gateway.client.drain()
-
-
-def _steady_bytes(redis: Redis) -> int:
-    """Bytes used, streams and connections apart, once they have stopped moving.
-
-    After a load the log is still trimmed, the append-only file written out, and Redis counts the buffers of
-    its connections only some times a second.
-    """
-    deadline = time.monotonic() + STEADY_SECONDS_MAX
-    readings: list[int] = []
-    while True:
-        readings = [*readings, _bytes_of_state(redis)][-STEADY_READINGS:]
-        if len(readings) == STEADY_READINGS and max(readings) - min(readings) <= STEADY_BYTES:
-            return readings[-1]
-        if time.monotonic() > deadline:
-            raise ServerFailure(f"memory: used_memory does not come to rest: {readings}")
-        time.sleep(READING_SECONDS)
-
-
-def _bytes_of_state(redis: Redis) -> int:
-    streams = sum(redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter(count=10_000, _type="stream"))
-    told = redis.info("memory")
-    return int(told["used_memory"]) - int(told["mem_clients_normal"]) - streams

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from bench.client import GatewayClient
-from bench.load import Request
+from bench.load import CONNECTIONS, Request
 from bench.row import RateRow, Sample, sample
 
 
@@ -14,6 +16,7 @@ class Noop(RateRow):
     title = "reference: aiohttp no-op, POST"
     needs_gateway = False
     needs_postgres = False
+    connections: ClassVar[int] = CONNECTIONS
 
     def prepare(self) -> None:
         """The no-op serves."""
@@ -25,7 +28,7 @@ class Noop(RateRow):
 
     def play(self, seconds: float) -> Sample:
         """One round."""
-        return sample(self.stage.generator.play(self._request, seconds))
+        return sample(self.stage.generator.play(self._request, seconds, connections=self.connections))
 
     def verify(self) -> list[str]:
         """It holds nothing that could be wrong; wrong answers are counted in the rounds."""

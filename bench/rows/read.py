@@ -14,7 +14,7 @@ class Read(RateRow):
 
     name = "read"
     title = "read one sku"
-    references = (Reference("noop_get"),)
+    references = (Reference("noop_get", 0.8),)
 
     def prepare(self) -> None:
         """The sku is there, with one hold."""

@@ -14,7 +14,7 @@ class SoldOut(RateRow):
 
     name = "sold_out"
     title = "reserve, sold out (409)"
-    references = (Reference("noop"),)
+    references = (Reference("noop", 0.75),)
 
     def prepare(self) -> None:
         """The sku has units, and open holds have them all."""
