@@ -1,7 +1,7 @@
 """`gateway check --deep`: the conservation check from outside, by the gateway that runs or, where none does, by its store.
 
 It is never the gateway: it opens no shard, starts no server, takes no lock and writes nothing. (SQLite keeps an empty `-wal` and
-its `-shm` beside a file that is being read, and leaves them there.)
+its `-shm` beside a file that is being read; they are gone afterwards where they were not there before.)
 """
 
 from __future__ import annotations

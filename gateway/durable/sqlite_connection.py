@@ -7,7 +7,7 @@ import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
 import aiosqlite
@@ -51,6 +51,27 @@ async def connect_reader(path: Path, *, is_read_only: bool = False) -> aiosqlite
     return await _connect(path, _READER, is_read_only=is_read_only)
 
 
+def log_of(path: Path) -> Path:
+    """The write-ahead log beside the file; it is gone when the last connection that may write was closed."""
+    return path.with_name(f"{path.name}-wal")
+
+
+async def tidy_up(path: Path) -> None:
+    """The empty log that reading has made is gone again with its index, unless somebody works on the file. The file is as it was.
+
+    SQLite removes both when a connection closes that may write and is the last one. One that may only read leaves them.
+    """
+    try:
+        if log_of(path).stat().st_size:
+            return  # somebody has begun to write meanwhile
+        raw = await _open_file(path, "rw")
+    except (FileNotFoundError, LedgerUnavailable):
+        return
+    with suppress(*DRIVER_ERRORS):  # a file or a folder that may only be read stays as it is
+        await raw.execute_fetchall("PRAGMA schema_version")
+    await discard(raw)
+
+
 async def discard(raw: aiosqlite.Connection) -> None:
     """The connection is closed, its transaction rolled back, its thread ended."""
     # Whoever throws a connection away has an error in hand that says more than a failing close would.
@@ -59,7 +80,7 @@ async def discard(raw: aiosqlite.Connection) -> None:
 
 
 async def _connect(path: Path, settings: tuple[str, ...], *, is_read_only: bool = False) -> aiosqlite.Connection:
-    raw = await _open_file(path, is_read_only=is_read_only)
+    raw = await _open_file(path, "ro" if is_read_only else "rwc")
     try:
         for setting in settings:
             await raw.execute(setting)
@@ -72,10 +93,11 @@ async def _connect(path: Path, settings: tuple[str, ...], *, is_read_only: bool 
     return raw
 
 
-async def _open_file(path: Path, *, is_read_only: bool) -> aiosqlite.Connection:
-    target = f"file:{quote(str(path))}?mode=ro" if is_read_only else path
+async def _open_file(path: Path, mode: Literal["ro", "rw", "rwc"]) -> aiosqlite.Connection:
+    """A connection that may only read, may write, or makes the file where there is none."""
+    target = f"file:{quote(str(path))}?mode={mode}"
     # Without an isolation level the driver begins no transaction of its own: ours are written out.
-    raw = aiosqlite.connect(target, isolation_level=None, timeout=BUSY_SECONDS, uri=is_read_only)
+    raw = aiosqlite.connect(target, isolation_level=None, timeout=BUSY_SECONDS, uri=True)
     # The driver offers no other way to its thread. As a daemon it does not keep a process alive that fails with
     # the file open, and SQLite needs no farewell.
     thread = raw._thread

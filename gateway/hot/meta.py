@@ -28,6 +28,10 @@ class Meta:
     deployment: str
     totals: str | None
 
+    def is_whole(self, lineage: str) -> bool:
+        """Whether the server still is the one that this was written for, never restarted since, and not known to be damaged."""
+        return self.lineage == lineage and not self.is_poisoned
+
 
 async def read_meta(shard: Shard) -> Meta | None:
     """What stands there; None when nothing does, or something that is no meta. Raises HotStoreUnavailable."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Callable
 
 import structlog
@@ -24,16 +23,17 @@ from gateway.hot.library import ensure_library
 from gateway.hot.log import ChainBroken, Entry, read_entries
 from gateway.hot.meta import Meta, read_meta
 from gateway.hot.shard import Shard
-from gateway.service.claim import Claim
+from gateway.service.claim import AnothersClaim, Claim
 from gateway.service.deployment import verify_store
 from gateway.service.forgetting import Forgetting
 from gateway.service.halting import Halting
+from gateway.service.pacing import Pace
 from gateway.service.rebuilding import rebuild
 from gateway.service.tail import commit_tail, reaches, within
 
 log = structlog.get_logger(__name__)
 
-OWNER_LEASE_MS = 30_000  # a recoverer that has not finished by then may be overtaken
+OWNER_LEASE_MS = 8_000  # an opener that was not heard of for so long, dead or frozen, may be overtaken
 PAGE = 1000
 
 
@@ -59,14 +59,16 @@ class Opener:
         self._policy = policy
         self._expected_ms = expected_ms
         self._lease_ms = lease_ms
-        self._awaited: tuple[tuple[int, str, int], float] | None = None  # another's opening, and since when it is seen
         self._is_broken = False  # whether the log last read ended in what does not belong to it
         self.forgetting = Forgetting(shard)
+        self.pace = Pace()
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
         self._claim = Claim(ledger, shard.number, self._owner, OWNER_LEASE_MS)
+        self._anothers = AnothersClaim(self._owner)
 
     async def open(self, *, is_start: bool = False) -> ShardRow:
-        """The shard answers calls under the row's epoch. A rebuild at the start of a process is not counted.
+        """The shard answers calls under the row's epoch. A rebuild at the start of a process is not counted, nor is one of a server
+        that has kept all it was given while the shard was opened on another.
 
         Raises:
             ShardRecovering: another gateway is opening it; try again.
@@ -90,8 +92,9 @@ class Opener:
             newer = await ledger.read_shard(shard.number)
             if (newer.epoch, newer.state, newer.checkpoint) == (row.epoch, row.state, row.checkpoint):
                 break  # nobody is at work on it, so what was seen stands
-        if self._is_anothers(row):
+        if self._anothers.is_running(row, OWNER_LEASE_MS):
             raise ShardRecovering("another gateway is opening the shard")
+        self.pace.refuse_haste(asyncio.get_running_loop().time())
         # To raise the epoch for a server that was the primary once would close the shard to those who work on the true one.
         await shard.verify()
         if meta is not None:
@@ -100,20 +103,30 @@ class Opener:
         raised = await ledger.raise_epoch(shard.number, row.epoch, self._owner, OWNER_LEASE_MS)
         if raised is None:
             raise ShardRecovering("another gateway is opening the shard")
+        self.pace.raised(asyncio.get_running_loop().time())
         self._claim.begin(raised.epoch)
-        tail = await self._tail(raised, generation=meta.generation if meta else row.generation)
+        try:
+            row = await self._go_on(raised, meta, lineage, is_start=is_start)
+        finally:
+            await self._claim.end()
+        self.forgetting.begin()
+        return self._opened(row, lineage)
+
+    async def _go_on(self, raised: ShardRow, meta: Meta | None, lineage: str, *, is_start: bool) -> ShardRow:
+        """The shard is open under the raised epoch, with what Redis kept or rebuilt. Raises what `open` raises."""
+        ledger = self._ledger
+        tail = await self._tail(raised, generation=meta.generation if meta else raised.generation)
         await commit_tail(ledger, self._halting, self._owner, raised, meta, tail, self._claim.keep)
-        row = await ledger.read_shard(shard.number)
+        row = await ledger.read_shard(raised.shard)
         if row.epoch != raised.epoch:
             raise ShardRecovering("another gateway has overtaken this one")
         is_sound = meta is not None and not meta.is_poisoned and not self._is_broken
         if meta is not None and is_sound and reaches(tail, raised, meta):
             await self._halting.refuse_drift(row, meta)
-            row = await self._adopt(row, meta, tail, lineage)
-        else:
-            row = await self._rebuild(row, meta, tail, lineage, is_counted=not is_start)
-        self.forgetting.begin()
-        return self._opened(row, lineage)
+            return await self._adopt(row, meta, tail, lineage)
+        # Where it was lost by a server that keeps what it is given: others had opened it on another one.
+        is_elsewhere = meta is not None and meta.is_whole(lineage) and meta.generation < raised.generation
+        return await self._rebuild(row, meta, tail, lineage, is_counted=not (is_start or is_elsewhere))
 
     async def attach(self) -> ShardRow:
         """As `open`, where the shard is at work already: a process that does not flush leaves opening to the one that does.
@@ -130,21 +143,6 @@ class Opener:
             raise ShardRecovering("the shard is not open yet")
         log.info("shard_attached", epoch=row.epoch, checkpoint=row.checkpoint, tail=meta.seq - row.checkpoint)
         return self._opened(row, lineage)
-
-    def _is_anothers(self, row: ShardRow) -> bool:
-        """Whether another opener is at work, so that the epoch is better not even asked for.
-
-        The store would refuse while its time runs, and raise the epoch of a shard that it has opened since the row was read.
-        Whether its time is over is told by this host's clock, or by as long a wait where that is behind the store's.
-        """
-        if row.state != "recovering" or row.owner in ("", self._owner):
-            self._awaited = None
-            return False
-        seen, now_s = (row.epoch, row.owner, row.owner_deadline_ms), asyncio.get_running_loop().time()
-        if self._awaited is None or self._awaited[0] != seen:
-            self._awaited = (seen, now_s)
-        has_waited = now_s - self._awaited[1] >= OWNER_LEASE_MS / 1000
-        return time.time() * 1000 < row.owner_deadline_ms and not has_waited
 
     def _refuse_foreign(self, meta: Meta | None) -> None:
         if meta is not None and meta.deployment != self._deployment.id:

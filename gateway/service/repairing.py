@@ -80,6 +80,14 @@ class Repairer(Opener):
         look = await self._look(audit, adopt)
         if look.plan.id != plan_id or not look.plan.steps:
             return Repair(False, look.plan, look.row.epoch)
+        try:
+            return await self._applied(look, adopt, reason, actor)
+        finally:
+            await self._claim.end()
+
+    async def _applied(self, look: _Look, adopt: Adopt | None, reason: str, actor: str) -> Repair:
+        """The plan was done, if it still is the plan behind the fence. Raises as `apply`."""
+        plan_id = look.plan.id
         fenced = await self._fence(look.row, adopt)
         again = await self._look_again(look)
         if again.plan.id != plan_id or (adopt == "redis" and not fenced.keeps_redis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from sqlalchemy import text
 
 from gateway.durable.ledger import CommitUnknown, Ledger, LedgerCorrupt, LedgerUnavailable
 from gateway.durable.sqlite import SqliteDatabase
+from gateway.durable.sqlite_connection import log_of
 from gateway.durable.sqlite_errors import translated_commit
 from gateway.durable.statement import Statement
 from gateway.durable.stores import ledger_for
@@ -267,3 +269,41 @@ def test_process_that_fails_with_the_file_open_ends(sqlite_url: str) -> None:
 
     assert ended.returncode == 1
     assert "no farewell" in ended.stderr
+
+
+async def test_reading_alone_leaves_nothing_beside_a_file_that_nobody_works_on(
+    sqlite_ledger: Ledger, sqlite_url: str
+) -> None:
+    """After a look at a stopped store its folder is as before; beside one that is at work the log stays, and so it does beside one
+    that a crash has left."""
+    path = file_of(sqlite_url)
+    log = await opened(sqlite_ledger)
+    await look(sqlite_url)
+    assert names_beside(path) == {"-wal", "-shm"}
+    await stored(sqlite_ledger, log)
+    shutil.copy(path, crashed := path.with_name("crashed.db"))
+    shutil.copy(log_of(path), log_of(crashed))
+    left = log_of(crashed).read_bytes()
+    await sqlite_ledger.close()
+    before = path.read_bytes()
+
+    await look(sqlite_url)
+    await look(f"sqlite:///{crashed}")
+
+    assert names_beside(path) == set()
+    assert path.read_bytes() == before
+    assert left
+    assert log_of(crashed).read_bytes() == left
+
+
+async def look(url: str) -> None:
+    """The store was read as `gateway check --deep` does."""
+    reader = ledger_for(url, pool_size=1, pool_timeout_ms=1_000, statement_timeout_ms=1_000, is_read_only=True)
+    await reader.open()
+    assert (await reader.read_shard(0)).epoch
+    await reader.close()
+
+
+def names_beside(path: Path) -> set[str]:
+    """What the names of other files add to that of the file."""
+    return {found.name.removeprefix(path.name) for found in path.parent.glob(f"{path.name}?*")}

@@ -24,6 +24,7 @@ from gateway.hot.shard import Shard
 from gateway.loop import Job
 from gateway.service.books import Books
 from gateway.service.opening import Opener
+from gateway.service.pacing import Pace
 from gateway.service.sweeping import Sweeper
 from tests.service.stores import GivenPremises, Stores
 
@@ -103,7 +104,8 @@ class Gateway(Engine):
         return await self._sweeper.step()
 
     async def keep(self) -> int:
-        """One turn of the keeper: a closed shard is opened again."""
+        """One turn of the keeper, long after the last: a closed shard is opened again."""
+        self._opener.pace = Pace()
         return await self._keeper.step()
 
     async def look(self) -> int:
@@ -112,6 +114,7 @@ class Gateway(Engine):
 
     async def reopen(self) -> None:
         """As a process that starts: opened by the row, flusher and watermark follow."""
+        self._opener.pace = Pace()
         await self._keeper.open()
 
     async def kill(self) -> None:

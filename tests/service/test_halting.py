@@ -86,6 +86,29 @@ async def test_halting_counts_neither_starts_nor_adoptions_nor_old_ones(stores: 
         assert await gateway.keep() == 0
 
 
+async def test_halting_does_not_count_what_was_opened_elsewhere(stores: Stores) -> None:
+    """A server that kept all it was given is rebuilt because others opened the shard on another one, as often as they do. One that
+    was emptied counts all the same."""
+    stores.rebuilds_max = 1
+    async with running(stores, is_flushing=False) as gateway:
+        await gateway.put("tee", 9)
+        await gateway.flush()
+        for _ in range(3):
+            await gateway.reserve(("tee", 1))  # lost: the epoch is ended before it
+            row = await gateway.ledger.read_shard(0)
+            epoch = row.epoch + 1
+            assert await gateway.ledger.raise_epoch(0, row.epoch, "elsewhere", 0) is not None
+            assert await gateway.ledger.open_shard(0, epoch, "elsewhere", epoch, 0, [(row.epoch, row.checkpoint)])
+            gateway.shard.close()
+            assert await gateway.keep() == 1
+            assert (await gateway.ledger.read_shard(0)).generation > epoch, "it was not rebuilt"
+
+        await lose_redis(gateway)
+        assert await gateway.keep() == 1
+        await lose_redis(gateway)
+        assert await gateway.keep() == 0
+
+
 async def noticed_at_once(gateway: Gateway) -> None:
     """As a process that starts."""
     gateway.shard.close()

@@ -11,7 +11,7 @@ import pytest
 from gateway.domain.errors import ReservationLost, ShardRecovering, SkuNotFound
 from gateway.hot.meta import read_meta
 from gateway.hot.shard import Shard
-from gateway.service import opening
+from gateway.service import claim, opening
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -173,7 +173,7 @@ async def test_openers_whose_clock_is_behind_wait_as_long_as_a_lease(
         await died_opening(gateway)
         await lease_over(stores)
         gateway.shard.close()
-        monkeypatch.setattr(opening.time, "time", lambda: 0.0)
+        monkeypatch.setattr(claim.time, "time", lambda: 0.0)
         for _ in range(2):
             with pytest.raises(ShardRecovering, match="another gateway"):
                 await gateway.keep()

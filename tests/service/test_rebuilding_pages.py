@@ -245,6 +245,7 @@ async def test_rebuilding_for_long_stays_its_openers(
 ) -> None:
     """However long it takes: while it goes on its claim is renewed; one that was overtaken all the same ends."""
     monkeypatch.setattr(opening, "OWNER_LEASE_MS", 0)  # each claim is over at once, and renewed with each page
+    monkeypatch.setattr("gateway.service.claim.PAUSE_S_MIN", 3600.0)  # and by nobody else
     async with running(each_database, is_flushing=False) as gateway:
         await shelves(gateway, 7)
         await emptied(gateway)

@@ -20,7 +20,6 @@ from gateway.settings.sections import (
     ExpirySettings,
     FlushSettings,
     HotSettings,
-    RecoverySettings,
     RedisSettings,
     TierSettings,
 )
@@ -44,8 +43,6 @@ def settings_of(redis_url: str) -> Settings:
         hot=HotSettings(idle_ttl_seconds=2, ended_ttl_seconds=2),
         flush=FlushSettings(poll_ms=250, lag_ms_max=600, batch_max=40),
         expiry=ExpirySettings(sweep_ms=400),
-        # Without sentinels, gateways at two primaries take the shard from each other five times a second, which is not what halts here.
-        recovery=RecoverySettings(rebuilds_max=1000),
         tiers={
             "cart": TierSettings(ttl_seconds=300, ttl_seconds_max=600, lifetime_seconds_max=1800),
             "flash": TierSettings(ttl_seconds=1, ttl_seconds_max=3, lifetime_seconds_max=6),
