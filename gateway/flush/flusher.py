@@ -94,7 +94,8 @@ class Flusher:
         if not self._shard.is_open or self._epoch != self._shard.epoch or self._may_rest():
             return 0
         began = time.perf_counter()
-        self._is_urged = False
+        # What is read is of this epoch, whatever is opened meanwhile: one that was rebuilt goes on from the same checkpoint, without them.
+        epoch, self._is_urged = self._epoch, False
         try:
             entries = await self._read()
         except ChainBroken:
@@ -112,7 +113,7 @@ class Flusher:
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
         count = 0
         for part in parts(entries):
-            batch = await build_batch(self._shard.number, self._epoch, self._digest, part)
+            batch = await build_batch(self._shard.number, epoch, self._digest, part)
             batch.is_late = self._shard.now_ms() - oldest_ms > self._lag_ms_max
             count += len(batch.events)
             if not await self._flush(batch):
@@ -209,7 +210,8 @@ class Flusher:
         self._watermark.rise(seq)
 
     async def _after_commit(self, batch: Batch) -> None:
-        self._go_on_after(batch.last_seq, batch.digest)
+        if batch.epoch == self._epoch:
+            self._go_on_after(batch.last_seq, batch.digest)
         for event in batch.events:
             outcome = OUTCOME_OF_TYPE.get(event.type)
             if outcome is not None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.errors import HotStoreUnavailable, Overloaded
+from gateway.domain.errors import HotStoreUnavailable, Overloaded, ReservationLost
 from gateway.durable.ledger import Batch, LedgerUnavailable
 from gateway.flush.flusher import ENTRIES_MAX, Fenced
+from gateway.hot.log import Entry
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -189,6 +190,35 @@ async def test_flusher_of_an_epoch_that_is_over_is_fenced(each_database: Stores,
         assert (await gateway.ledger.read_shard(0)).checkpoint == 2
         assert len(await gateway.ledger.read_events(0, 0, 10)) == 2
         assert await gateway.log_entries() == log
+
+
+async def test_flusher_commits_nothing_of_an_epoch_that_ended_while_it_read(
+    each_database: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before the shard lost its Redis is not committed under the epoch that was opened without it."""
+    async with running(each_database, is_flushing=False) as gateway:
+        await gateway.put("tee", 10)
+        await gateway.flush()
+        lost = await gateway.reserve(("tee", 1))
+        read = gateway._flusher._read
+
+        async def read_and_lose() -> list[Entry]:
+            entries = await read()
+            await gateway.redis("FLUSHALL")
+            gateway.shard.close()
+            await gateway.keep()
+            return entries
+
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway._flusher, "_read", read_and_lose)
+            assert await gateway.turn() > 0
+        await gateway.flush()
+        types = [event.type for event in await gateway.ledger.read_events(0, 0, 10)]
+        assert types == ["shard.opened", "stock.counted", "shard.opened"]
+        with pytest.raises(ReservationLost):
+            await gateway.read(lost)
+        assert (await gateway.level("tee")).held == 0
+        assert await gateway.violations() == []
 
 
 async def test_flusher_rests_while_nobody_waits(idle: Gateway) -> None:
