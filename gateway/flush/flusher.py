@@ -94,7 +94,7 @@ class Flusher:
         if not self._shard.is_open or self._epoch != self._shard.epoch or self._may_rest():
             return 0
         began = time.perf_counter()
-        # What is read is of this epoch, whatever is opened meanwhile: one that was rebuilt goes on from the same checkpoint, without them.
+        # What is read is of this epoch, whatever is opened meanwhile: a rebuilt shard goes on from the same checkpoint, without it.
         epoch, self._is_urged = self._epoch, False
         try:
             entries = await self._read()
