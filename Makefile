@@ -5,7 +5,7 @@
 #   make ARGS="-k leash" test        any options of pytest
 #   make ARGS="-k frozen" test-faults    one scenario; FAULT_SEED=… repeats a run, FAULT_KEEP=folder keeps what a failed one left
 #   SIMULATION_SEED=0 SIMULATION_SEEDS=20000 make ARGS="tests/simulation" test    more simulated runs, the same each time
-#   make ONLY=hot bench          one measurement
+#   make ONLY=hot bench          one measurement; ONLY=long: those that take minutes
 
 PYTHON  ?= python3
 WORKERS ?= 4
