@@ -13,17 +13,18 @@ ARGV[6]  lead_ms      int    how far it may be ahead of what was seen
 ARGV[7]  seen_shift   int    the shift the caller found, in ms
 ARGV[8]  shift        int    what it is to be, where nobody changed it meanwhile
 ARGV[9]  retention_ms int    how long request records are promised to live
+ARGV[10] asks_on      int    1 = sales live on that are older than what Redis holds: unknown records are asked for, for so long again
 
 Returns  {nonce, status, now_ms, checkpoint, …}, the first that applies
   CLOSED    wrong epoch, or meta gone: nothing read further
   POISONED  an earlier call broke off while writing: nothing read further
   TICKED    {time_ms, shift}: TIME with its shift, and the shift in force
-Writes   meta's clock and horizon; after a jump of TIME its ask_until.
+Writes   meta's clock and horizon; after a jump of TIME, or with asks_on, its ask_until.
 Cost     O(1)
 Flags    allow-oom
 ]]
 local HORIZON, LEAD, SEEN_SHIFT, SHIFT = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local RETENTION_MS = tonumber(ARGV[9])
+local RETENTION_MS, ASKS_ON = tonumber(ARGV[9]), ARGV[10] == '1'
 local JUMP_MS_MIN = 1000 -- a smaller change wears a shift off
 local refusal = read_meta()
 if refusal then return reply(refusal) end
@@ -39,6 +40,7 @@ if HORIZON == 0 then unseen_ms = math.max(unseen_ms, time_ms - clock) end
 if before[1] then bound = math.max(bound, tonumber(string.match(before[1], '^%d+'))) end
 now = math.max(math.min(time_ms, bound), clock)
 now_text = format('%d', now)
+if ASKS_ON and now < ask_until_ms then ask_until_ms = math.max(ask_until_ms, now + RETENTION_MS) end
 call('HSET', META, 'clock', now_text, 'horizon', shift == 0 and format('%d', bound) or format('%d %d', bound, shift),
   'ask_until', format('%d', asked_until(ask_until_ms, unseen_ms, RETENTION_MS)))
 return reply('TICKED', { format('%d', time_ms), format('%d', shift) })

@@ -37,6 +37,7 @@ from gateway.service.books import Books
 from gateway.service.leasing import Leaser
 from gateway.service.opening import Opener
 from gateway.service.operations import OperationsService
+from gateway.service.remembering import Remembering
 from gateway.service.repairing import Repairer
 from gateway.service.reservations import ReservationService
 from gateway.service.stock import StockService
@@ -124,7 +125,8 @@ class Engine:
         )
         self._urging = Urging(self._shard)
         self._follower = Follower(self._shard, self._watermark)
-        self._ticker = Ticker(self._shard, self.policy)
+        self._remembering = Remembering(self._shard, self._ledger, self.policy)
+        self._ticker = Ticker(self._shard, self.policy, self._remembering.is_needed)
         lease_ms, most = settings.durable.lease_seconds * 1000, settings.recovery.rebuilds_max
         self._leaser = Leaser(self._shard, self._ledger, lease_ms)
         self._opener = Opener(
@@ -245,6 +247,7 @@ class Engine:
             sweeper = Sweeper(self._books, settings.expiry.batch_max)
             self._jobs = [self._flush_job, job("sweeper", sweeper.step, settings.expiry.sweep_ms / 1000, 0.5)]
             self._jobs.append(job("forgetter", self._opener.forgetting.step, 1.0, 1.0))
+            self._jobs.append(job("rememberer", self._remembering.step, 0.25, 1.0))
         if self._watch_link is not None:
             watch = UrgencyWatch(self._watch_link, self._shard, timeout_ms=settings.redis.command_timeout_ms)
             self._jobs.append(job("urgency", partial(self._watch_urgency, watch), 0.0, 1.0))

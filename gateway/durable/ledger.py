@@ -176,6 +176,9 @@ class Ledger(Protocol):
     async def read_request(self, record: str) -> RequestRow | None:
         """What a key did last, or None."""
 
+    async def has_live_before(self, shard: int, epoch: int) -> bool:
+        """Whether a reservation is stored as held or confirmed that was created before this epoch. Cost: O(live reservations)."""
+
     def open_holds(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
         """(random part, packed) of every reservation that is stored as held, in pages of one snapshot.
 

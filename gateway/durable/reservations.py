@@ -47,6 +47,16 @@ _HELD_PAGE: Final = Statement(
 )
 
 
+#: One live reservation that is older than an epoch, if there is any. Nearly all are newer, or the first one found will do.
+_LIVE_BEFORE: Final = Statement(
+    select(reservations.c.id)
+    .where(
+        reservations.c.shard == number("of_shard"), text(LIVE), reservations.c.created_epoch < number("before_epoch")
+    )
+    .limit(1)
+)
+
+
 _STORED: Final = select(reservations.c.id, reservations.c.state, reservations.c.seq, reservations.c.packed)
 _STORED_PAGE: Final = Statement(
     _STORED.where(reservations.c.shard == number("of_shard"), reservations.c.id > word("after_id"))
@@ -60,6 +70,11 @@ async def read_reservation(connection: Connection, random_part: str) -> str | No
     """As `Ledger.read_reservation`."""
     rows = await connection.fetch(_READ, random_part=random_part)
     return str(rows[0][0]) if rows else None
+
+
+async def has_live_before(connection: Connection, shard: int, epoch: int) -> bool:
+    """As `Ledger.has_live_before`."""
+    return bool(await connection.fetch(_LIVE_BEFORE, of_shard=shard, before_epoch=epoch))
 
 
 async def stored_page(connection: Connection, shard: int, after: str, limit: int) -> list[StoredReservation]:

@@ -135,6 +135,10 @@ class StoredLedger:
         async with self._database.reading() as connection:
             return await history.read_request(connection, record)
 
+    async def has_live_before(self, shard: int, epoch: int) -> bool:
+        async with self._database.reading() as connection:
+            return await reservations.has_live_before(connection, shard, epoch)
+
     async def open_holds(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
         async with (
             self._database.snapshot() as connection,

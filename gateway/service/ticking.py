@@ -31,9 +31,13 @@ SLEW = 0.01  # of the time that passes: a hold of 15 minutes lives 9 s more or l
 class Ticker:
     """Ticks for one shard. Every process does, and the one that is furthest decides; a tick more does no harm."""
 
-    def __init__(self, shard: Shard, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, shard: Shard, policy: Callable[[], Policy], must_remember: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`must_remember`: whether unknown request records, while they are asked for at all, are asked for beyond the retention."""
         self._shard = shard
         self._policy = policy
+        self._must_remember = must_remember
         self._seen: tuple[int, float] | None = None  # what the shard's clock said, and when
         self._seen_shift_ms = 0
         self._shift_ms = 0  # what the next tick makes of it
@@ -61,7 +65,8 @@ class Ticker:
         sent_s = time.monotonic()
         expected_ms = self._at(sent_s)
         horizon_ms = expected_ms + LEAD_MS if expected_ms else 0
-        arguments = (horizon_ms, LEAD_MS, self._seen_shift_ms, self._shift_ms, self._policy().retention_ms)
+        retention_ms, asks_on = self._policy().retention_ms, int(self._must_remember())
+        arguments = (horizon_ms, LEAD_MS, self._seen_shift_ms, self._shift_ms, retention_ms, asks_on)
         answer = await shard.run("tick", (), tuple(map(str, arguments)))
         if answer.status != "TICKED":
             raise Overloaded(f"the tick was answered {answer.status}")

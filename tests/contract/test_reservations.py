@@ -35,6 +35,23 @@ async def test_open_holds_are_those_stored_as_held_in_pages(ledger: Ledger) -> N
     assert sorted(pair for page in pages for pair in page) == sorted((one.random_part, one.packed()) for one in held)
 
 
+async def test_live_before_an_epoch_is_what_was_created_before_and_has_not_ended(ledger: Ledger) -> None:
+    """A hold or a sale of the shard, and of an earlier epoch; what ended is none, nor what was created later."""
+    log = await opened(ledger)
+    batch = log.next(len(STATES))
+    numbered = enumerate(STATES, start=batch.first_seq)
+    holds = {state: Hold(created_seq=seq, seq=seq, state=state) for seq, state in numbered}
+    for state in ("fulfilled", "released", "expired"):
+        await stored(ledger, await opened(ledger, shard=1), holds[state])
+    assert not await ledger.has_live_before(1, log.epoch + 1)
+
+    await stored(ledger, log, holds["confirmed"])
+
+    assert await ledger.has_live_before(0, log.epoch + 1)
+    assert not await ledger.has_live_before(0, log.epoch)
+    assert not await ledger.has_live_before(1, log.epoch + 1)
+
+
 async def test_open_holds_are_of_one_moment(ledger: Ledger) -> None:
     """What is stored or ends while the pages are read neither appears nor vanishes."""
     holds = [Hold(created_seq=seq, seq=seq) for seq in range(1, 31)]

@@ -26,6 +26,7 @@ GIVEN = {
     "random_part": "x",
     "now_ms": 1,
     "of_reservation": "x",
+    "before_epoch": 2,
     "before_seq": 1,
     "before_ms": 1,
     "before_id": "",
@@ -45,6 +46,7 @@ QUESTIONS: dict[str, tuple[Statement, set[str]]] = {
     "reservations in pages": (reservations._STORED_PAGE, {"reservations_pkey"}),
     "live reservations": (reservations._LIVE_PAGE, {"reservations_live"}),
     "open holds": (reservations._HELD_PAGE, {"reservations_live"}),
+    "a live reservation of before": (reservations._LIVE_BEFORE, {"reservations_live"}),
     "by reference": (_search_statement(True, False, False, None, True), {"reservations_reference"}),
     "by customer": (_search_statement(False, True, False, "held", True), {"reservations_customer"}),
     "by sku": (
@@ -66,6 +68,9 @@ QUESTIONS: dict[str, tuple[Statement, set[str]]] = {
     "a shard": (shards._READ, {"shards_pkey"}),
 }
 
+
+#: Nothing tells the one that is wanted from the others before it is looked at.
+SCANNED = {"a live reservation of before": "SCAN reservations USING INDEX reservations_live"}
 
 #: Pages of very many rows: to sort what is left for each of them would take the square of the time.
 IN_ORDER = {"live reservations", "open holds", "reservations in pages", "levels of a shard", "events"}
@@ -119,11 +124,13 @@ async def test_sqlite_answers_from_the_index(sqlite_ledger: Ledger, sqlite_url: 
         steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
 
     plan = "\n".join(steps)
-    named = {index for index in all_indexes() if f"INDEX {index} " in plan}
+    named = {index for index in all_indexes() if re.search(rf"INDEX {index}( |$)", plan)}
     assert named == {index for index in indexes if not index.endswith("_pkey")}, plan
     if question in IN_ORDER:
         assert "TEMP B-TREE" not in plan, plan
-    scans = [step for step in steps if step.startswith("SCAN") and not is_derived(step)]
+    scans = [
+        step for step in steps if step.startswith("SCAN") and not is_derived(step) and step != SCANNED.get(question)
+    ]
     assert scans == [], plan
 
 

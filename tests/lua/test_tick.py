@@ -75,6 +75,21 @@ async def test_tick_never_takes_the_horizon_back(ticking: Warehouse) -> None:
     assert await field_of(ticking, "horizon") == str(far_ms)
 
 
+@pytest.mark.parametrize("left_ms", [-1, HOUR_MS, 2 * DAY_MS])
+async def test_tick_prolongs_asking_that_is_not_over(ticking: Warehouse, left_ms: int) -> None:
+    """Told to ask on, unknown keys are asked for a whole retention from now at least; what is over is not begun again."""
+    clock_ms = int((await ticking.raw(ticking.tick(0, LEAD_MS)))[2])
+    await ticking.call("HSET", ticking.keys.meta, "ask_until", clock_ms + left_ms)
+
+    await ticking.raw(ticking.tick(0, LEAD_MS))
+    left_alone = await field_of(ticking, "ask_until")
+    reply = await ticking.raw(ticking.tick(0, LEAD_MS, asks_on=True))
+
+    assert left_alone == str(clock_ms + left_ms)
+    wanted_ms = {-1: clock_ms - 1, HOUR_MS: int(reply[2]) + DAY_MS, 2 * DAY_MS: clock_ms + 2 * DAY_MS}[left_ms]
+    assert await field_of(ticking, "ask_until") == str(wanted_ms)
+
+
 @pytest.mark.parametrize("jump_ms", [HOUR_MS, -HOUR_MS])
 async def test_tick_shift_makes_up_for_a_jump(ticking: Warehouse, jump_ms: int) -> None:
     """With a shift the clock is TIME and the shift, for every script, and the tick tells both."""

@@ -165,9 +165,11 @@ class Warehouse:
         return answer.fields  # type: ignore[return-value]
 
     @staticmethod
-    def tick(horizon_ms: int = 0, lead_ms: int = 1000, *, seen_shift_ms: int = 0, shift_ms: int = 0) -> Call:
+    def tick(
+        horizon_ms: int = 0, lead_ms: int = 1000, *, seen_shift_ms: int = 0, shift_ms: int = 0, asks_on: bool = False
+    ) -> Call:
         """A call that lets the clock go on."""
-        return Call("tick", (), tuple(map(str, (horizon_ms, lead_ms, seen_shift_ms, shift_ms, DAY_MS))))
+        return Call("tick", (), tuple(map(str, (horizon_ms, lead_ms, seen_shift_ms, shift_ms, DAY_MS, int(asks_on)))))
 
     @staticmethod
     def lease(lease_ms: int) -> Call:

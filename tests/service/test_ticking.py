@@ -40,7 +40,7 @@ class Server:
 
     async def run(self, name: str, keys: object, arguments: tuple[str, ...]) -> Answer:
         assert name == "tick"
-        horizon_ms, lead_ms, seen_shift_ms, shift_ms, _ = map(int, arguments)
+        horizon_ms, lead_ms, seen_shift_ms, shift_ms, *_ = map(int, arguments)
         self.passed_s += self.way_s
         if self.shift_ms == seen_shift_ms:
             self.shift_ms = shift_ms

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from gateway.domain.reservation import parse_reservation
 from gateway.domain.stock import Sku
 from gateway.durable.books import add_up
 from gateway.durable.ledger import (
@@ -306,6 +307,11 @@ class SimulatedLedger:
 
     async def read_request(self, record: str) -> RequestRow | None:
         return await self._ask(lambda: reading.request_of(self._database.tables, record))  # type: ignore[no-any-return]
+
+    async def has_live_before(self, shard: int, epoch: int) -> bool:
+        live = await self._ask(lambda: reading.live_of(self._database.tables, shard))
+        found = [parse_reservation(shard, random_part, packed) for random_part, _, packed in live]
+        return any(one.id.epoch < epoch for one in found)
 
     async def open_holds(self, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
         live = await self._ask(lambda: reading.live_of(self._database.tables, shard))

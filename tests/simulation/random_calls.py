@@ -219,7 +219,9 @@ class Calls:
         horizon = dice.choice([0, 0, self.now_ms - 5_000, self.now_ms + 2_000, self.now_ms + TTL_MS])
         shift = dice.choice([0, 0, self.shift_ms, 5_000, -5_000, 900_000])
         seen = self.shift_ms if dice.random() < 0.9 else 77
-        return self._script("tick", [str(horizon), "2000", str(seen), str(shift), dice.choice(["0", "86400000"])])
+        return self._script(
+            "tick", [str(horizon), "2000", str(seen), str(shift), dice.choice(["0", "86400000"]), dice.choice("01")]
+        )
 
     def _lease(self) -> Command:
         """A lease, or one that has ended already, and soon after it another."""
