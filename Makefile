@@ -53,7 +53,7 @@ test: setup ## all tests, on real servers that they start themselves
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-faults: setup ## scenarios in which a process is killed, frozen, cut or wiped while traffic flows
-	@$(BIN)/python -m pytest tests/faults tests/simulation -m faults -s $(ARGS)
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 test-planted: setup ## each planted bug alone in a copy: the matrix of what catches it
 	@$(BIN)/python -m tests.planted $(ARGS)

@@ -24,7 +24,7 @@ from tests.faults.site import Site
 TAKEOVER_SECONDS_MAX: Final = 6.0
 #: Passings of a point while the stock is set up are not traffic yet; those of traffic come by the dozen per second.
 NTH: Final = (14, 60)
-TRIES_MAX: Final = 8
+TRIES_MAX: Final = 12
 
 
 def poison(server: PrivateRedis) -> None:
@@ -57,11 +57,24 @@ CAUSES: Final[dict[str, list[Callable[[PrivateRedis], object]]]] = {
 FIRST: Final = {"tail": 1, "forget": 1}
 
 
+async def until_unflushed(server: PrivateRedis) -> None:
+    """Something stands in the log that is not committed, as far as Redis knows; or a second has passed without."""
+    end_s = time.monotonic() + 1
+    with redis.Redis.from_url(server.url) as client:
+        while time.monotonic() < end_s:
+            seq, checkpoint = client.hmget("{rg0}:meta", "seq", "checkpoint")
+            if int(seq or 0) > int(checkpoint or 0):
+                return
+            await asyncio.sleep(0)
+
+
 async def open_until_at_point(site: Site, hot: PrivateRedis, point: str, rng: random.Random) -> None:
     """The first gateway, which is armed, is at its point: the shard was closed until it came by."""
     for _ in range(TRIES_MAX):
         cause = rng.choice(CAUSES[point])
         print(f"{point}: {cause.__name__}")
+        if point == "tail":
+            await until_unflushed(hot)
         done = cause(hot)
         if asyncio.iscoroutine(done):
             await done

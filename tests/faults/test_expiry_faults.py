@@ -85,6 +85,7 @@ class Crowd:
         return call.end_s - call.start_s
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_hundred_thousand_holds_expire_at_one_instant(
     site_of: SiteOf, hot: PrivateRedis, rng: random.Random

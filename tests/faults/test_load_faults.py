@@ -17,7 +17,7 @@ from tests.faults.conftest import SiteOf
 from tests.faults.gateway_process import Footprint, footprint
 from tests.faults.rude import RECEIVED_BYTES_MAX, Rude
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 IDLE: Final = 2_000
 SLOW_READERS: Final = 500

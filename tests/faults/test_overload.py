@@ -20,7 +20,7 @@ from tests.faults.history import History
 from tests.faults.request import Client, Request
 from tests.faults.site import Site
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 #: Ten times what the gateway does on a quiet machine of two processors; on a busy one it is more than that.
 RATE: Final = 60_000.0

@@ -41,6 +41,7 @@ async def test_primary_without_its_replica_takes_nothing_and_says_so(
             client.config_set("min-replicas-to-write", 1)
             client.config_set("repl-backlog-size", BACKLOG_BYTES)
             client.config_set("client-output-buffer-limit", "replica 65536 0 0")
+        await until(lambda: replicas_of(pair.primary) == 1, 20)  # it follows, but counts only once it has said so
 
         async def broken(gone: str) -> None:
             if gone == "killed":
