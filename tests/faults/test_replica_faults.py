@@ -20,6 +20,7 @@ pytestmark = pytest.mark.faults
 BULK_BYTES: Final = 24 * 1024 * 1024
 #: The least that the servers allow; a replica's limit that is below it does not count.
 BACKLOG_BYTES: Final = 16 * 1024
+BUFFER_BYTES_MAX: Final = 1024 * 1024  # room for the function library, which is one command of 70 kB
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def test_primary_without_its_replica_takes_nothing_and_says_so(
         with client_of(pair.primary) as client:
             client.config_set("min-replicas-to-write", 1)
             client.config_set("repl-backlog-size", BACKLOG_BYTES)
-            client.config_set("client-output-buffer-limit", "replica 65536 0 0")
+            client.config_set("client-output-buffer-limit", f"replica {BUFFER_BYTES_MAX} 0 0")
         await until(lambda: replicas_of(pair.primary) == 1, 20)  # it follows, but counts only once it has said so
 
         async def broken(gone: str) -> None:
