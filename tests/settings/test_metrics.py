@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
@@ -48,6 +49,14 @@ def test_metrics_names_begin_with_gateway_and_end_with_their_unit() -> None:
         assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name
         assert metric.name.removesuffix("_total").endswith(UNITS), metric.name
         assert metric.text.endswith("."), metric.name
+
+
+def test_metrics_stand_in_the_readme() -> None:
+    """Its table has a row for each one, with kind, labels and text, and none for what is gone."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = {line for line in readme.splitlines() if line.startswith("| `gateway_")}
+    wanted = {f"| `{m.name}` | {m.kind} | {', '.join(m.labels) or '—'} | {m.text} |" for m in metrics.METRICS}
+    assert rows == wanted
 
 
 def test_metrics_labels_are_words_of_ours() -> None:
