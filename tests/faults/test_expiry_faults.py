@@ -34,6 +34,8 @@ PROBES: Final = 5_000
 SKUS: Final = [f"storm-{number}" for number in range(10)]
 BUYERS: Final = 100
 LEFT_SECONDS_MIN: Final = 2
+#: What the flusher may be behind when the last hold is made: a sixth of what it does on two quiet cores.
+FLUSHED_PER_SECOND_MIN: Final = 2_500
 BATCH: Final = 500
 #: On a quiet machine it is below two; two shared cores may take the processor away in the middle of a script.
 SCRIPT_MS_MAX: Final = 1_000
@@ -106,7 +108,7 @@ async def test_hundred_thousand_holds_expire_at_one_instant(
         began_s = time.monotonic()
         await people.hold(site.addresses[0], PROBES, None)
         probed_s = time.monotonic() - began_s
-        due_s = time.monotonic() + max(1.4 * probed_s * HOLDS / PROBES, 5)
+        due_s = time.monotonic() + 1.4 * probed_s * HOLDS / PROBES + HOLDS / FLUSHED_PER_SECOND_MIN
         await people.hold(site.addresses[0], HOLDS, due_s)
         made_s = time.monotonic() - began_s
         due_s = max(due_s, time.monotonic() + LEFT_SECONDS_MIN)
@@ -115,6 +117,7 @@ async def test_hundred_thousand_holds_expire_at_one_instant(
             client.config_set("slowlog-log-slower-than", 1_000)
             client.slowlog_reset()
         await committed(site)
+        assert time.monotonic() < due_s, "the first fell due, and were swept, before the last was committed"
 
         async with site.trouble():
             sweeping.signal(signal.SIGSTOP)
