@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from typing import Final
 
 import pytest
 import redis
 
 from gateway.embedded import PrivateRedis
+from gateway.service.ticking import LEAD_MS
 from tests.faults.conftest import SiteOf, shuffled
 from tests.faults.replicated import client_of
 from tests.faults.window import Window
 
 pytestmark = pytest.mark.faults
+
+#: The shard's clock goes 2 s without a tick and then stands until the next: that far events are behind after so long a silence.
+SILENCE_MS_MAX: Final = 3000
+CLOCK_OFF_MS: Final = SILENCE_MS_MAX - LEAD_MS + 500
 
 #: A function that does nothing for so many ms. It counts by processor time: TIME stands still in a script of a newer server.
 SPIN: Final = """#!lua name=tester
@@ -34,13 +40,14 @@ async def test_redis_kept_busy_by_a_script_is_waited_for_with_a_bound(
     From its busy-reply-threshold on the server answers BUSY, before that nothing at all.
     """
     site = site_of(gateways=2)
+    site.clock_off_ms = CLOCK_OFF_MS
 
     async def broken(told: str) -> None:
         with client_of(hot) as client:
             client.config_set("busy-reply-threshold", 200 if told == "BUSY" else 60_000)
             client.function_load(SPIN, replace=True)
         window = Window(site.history)
-        await asyncio.to_thread(spin, hot, rng.randint(1500, 3000))
+        await asyncio.to_thread(spin, hot, rng.randint(1500, SILENCE_MS_MAX))
         window.close()
         print(f"while it was busy and said {told}: {dict(window.told())}")
         assert window.told(), "nobody noticed that it was busy"
@@ -61,18 +68,22 @@ def spin(server: PrivateRedis, ms: int) -> None:
 async def test_redis_paused_is_waited_for_with_a_bound(site_of: SiteOf, hot: PrivateRedis, rng: random.Random) -> None:
     """CLIENT PAUSE for seconds: what waited in its sockets and comes too late changes nothing, what was resent happens once."""
     site = site_of(gateways=2)
+    site.clock_off_ms = CLOCK_OFF_MS
+    noticed: Counter[str] = Counter()
 
     async def broken(kind: str) -> None:
         window = Window(site.history)
-        pause_ms = rng.randint(800, 3000)
+        pause_ms = rng.randint(1500, SILENCE_MS_MAX)
         with client_of(hot) as client:
             client.execute_command("CLIENT", "PAUSE", pause_ms, kind)
         await asyncio.sleep(pause_ms / 1000)
         window.close()
         print(f"in a pause of {kind} of {pause_ms} ms: {dict(window.told())}")
-        assert window.told("reserve"), "nobody noticed the pause"
+        noticed[kind] += window.told("reserve").total()
         assert window.unanswered() == []
 
     await site.ordeal(rng, broken, shuffled(rng, ["ALL", "ALL", "WRITE", "WRITE"]), (0.8, 1.6))
 
+    # One of them may pass while all clients wait as they were told after the one before.
+    assert min(noticed["ALL"], noticed["WRITE"]) > 0, noticed
     await site.verdict()

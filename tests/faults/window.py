@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from tests.faults.history import Call, History
 from tests.faults.traffic import ANSWER_SECONDS_MAX
 
+#: Longer than the longest that a client is told to wait, and the answer behind it.
+SEEN_SECONDS_MAX: Final = 15.0
 #: Clients with patience hang up after `ANSWER_SECONDS_MAX`; the others within a blink.
 PATIENT_SECONDS: Final = ANSWER_SECONDS_MAX - 0.5
 
@@ -21,6 +25,13 @@ class Window:
         self._history = history
         self.begin_s, self.begin_ms = time.monotonic(), time.time_ns() // 1_000_000
         self.end_s, self.end_ms = float("inf"), 0
+
+    async def until(self, is_seen: Callable[[], object]) -> None:
+        """That was seen in it: clients who were told to wait come back in their own time."""
+        end_s = time.monotonic() + SEEN_SECONDS_MAX
+        while not is_seen():
+            assert time.monotonic() < end_s, f"nobody saw it; what was told: {dict(self.told())}"
+            await asyncio.sleep(0.02)
 
     def close(self) -> None:
         """It ends."""
