@@ -23,6 +23,7 @@ from bench.rows.noop import Noop
 from bench.rows.noop_256 import Noop256
 from bench.rows.noop_get import NoopGet
 from bench.rows.noop_lines import NoopLines
+from bench.rows.noop_wide import NoopWide
 from bench.rows.overload import Overload
 from bench.rows.read import Read
 from bench.rows.recovery import Recovery
@@ -38,6 +39,7 @@ _IN_ORDER: tuple[type[Row], ...] = (
     NoopGet,
     Noop256,
     NoopLines,
+    NoopWide,
     Diy,
     DiyTuned,
     DiyWide,

@@ -34,7 +34,7 @@ _LIVE_PAGE: Final = Statement(
 #: As `_LIVE_PAGE`, of holds alone. The state is compared as an expression: where SQLite knows that it is always the same, it does not
 #: see any more that the index has the order, and sorts all that is left for each page (400,000 holds: 136 ms instead of 2).
 _HELD_PAGE: Final = Statement(
-    select(reservations.c.id, reservations.c.packed, reservations.c.shop, reservations.c.created_ms)
+    select(*_BY_STATE, reservations.c.packed)
     .where(
         reservations.c.shard == number("of_shard"),
         text(LIVE),
@@ -93,11 +93,24 @@ async def live_reservations(
     connection: Connection, shard: int, page: int
 ) -> AsyncGenerator[list[tuple[str, str, str]], None]:
     """(random part, state, packed) of every held or confirmed reservation, in pages; on a snapshot."""
-    last: Sequence[Any] = ("", "", -1, "")
+    async for rows in _pages(connection, _LIVE_PAGE, ("", "", -1, ""), shard, page):
+        yield [(random_part, state, packed) for _, state, _, random_part, packed in rows]
+
+
+async def open_holds(connection: Connection, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+    """As `Ledger.open_holds`; on a snapshot."""
+    async for rows in _pages(connection, _HELD_PAGE, ("", HELD, -1, ""), shard, page):
+        yield [(random_part, packed) for *_, random_part, packed in rows]
+
+
+async def _pages(
+    connection: Connection, statement: Statement, before: Sequence[Any], shard: int, page: int
+) -> AsyncGenerator[Sequence[Sequence[Any]], None]:
+    """The rows of `_BY_STATE` and the packed text, in that order, that come after those of `before`."""
     while True:
-        shop, state, created_ms, random_part, *_ = last
+        shop, state, created_ms, random_part, *_ = before
         rows = await connection.fetch(
-            _LIVE_PAGE,
+            statement,
             of_shard=shard,
             after_shop=shop,
             after_state=state,
@@ -107,28 +120,8 @@ async def live_reservations(
         )
         if not rows:
             return
-        yield [(random_part, state, packed) for _, state, _, random_part, packed in rows]
-        last = rows[-1]
-
-
-async def open_holds(connection: Connection, shard: int, page: int) -> AsyncGenerator[list[tuple[str, str]], None]:
-    """As `Ledger.open_holds`; on a snapshot."""
-    last: Sequence[Any] = ("", "", "", -1)
-    while True:
-        random_part, _, shop, created_ms = last
-        rows = await connection.fetch(
-            _HELD_PAGE,
-            of_shard=shard,
-            after_shop=shop,
-            after_state=HELD,
-            after_created_ms=created_ms,
-            after_id=random_part,
-            page=page,
-        )
-        if not rows:
-            return
-        yield [(row[0], row[1]) for row in rows]
-        last = rows[-1]
+        yield rows
+        before = rows[-1]
 
 
 async def search(connection: Connection, query: ReservationQuery) -> list[tuple[str, str]]:

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 RECEIVE_BYTES: Final = 65_536
-REFUSAL_S_MAX: Final = (
-    1.0  # what a refused client may take to begin its request, and again to send it all and read its answer
-)
+#: What a refused client may take to begin its request, and again to send it all and read its answer.
+REFUSAL_S_MAX: Final = 1.0
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
