@@ -20,7 +20,7 @@ from gateway.durable.ledger import LedgerUnavailable
 from gateway.durable.migration import migrate_sqlite
 from gateway.durable.rows import Batch
 from gateway.durable.sqlite_append import append
-from gateway.durable.sqlite_connection import connect_reader, connect_writer, discard, log_of, tidy_up
+from gateway.durable.sqlite_connection import connect_reader, connect_writer, discard, tidy_up
 from gateway.durable.sqlite_errors import meaning, translated, translated_commit
 from gateway.durable.statement import DialectName, Statement
 
@@ -73,7 +73,6 @@ class SqliteDatabase:
         self._pool_timeout_ms = pool_timeout_ms
         self._statement_timeout_ms = statement_timeout_ms
         self._is_open = False
-        self._leaves_log = True  # what stands beside the file was there before
         self._writer: aiosqlite.Connection | None = None
         self._writer_free = asyncio.Lock()
         self._readers: list[aiosqlite.Connection] = []
@@ -84,7 +83,6 @@ class SqliteDatabase:
         if self._is_open:
             return
         if self._is_read_only:
-            self._leaves_log = await asyncio.to_thread(log_of(self._path).exists)
             self._readers.append(await connect_reader(self._path, is_read_only=True))
         else:
             self._writer = await connect_writer(self._path)
@@ -98,7 +96,7 @@ class SqliteDatabase:
         self._writer = None
         for raw in idle:
             await discard(raw)
-        if not self._leaves_log:
+        if self._is_read_only:
             await tidy_up(self._path)
 
     async def migrate(self, mode: Literal["auto", "refuse"]) -> None:

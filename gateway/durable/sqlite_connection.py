@@ -57,13 +57,13 @@ def log_of(path: Path) -> Path:
 
 
 async def tidy_up(path: Path) -> None:
-    """The empty log that reading has made is gone again with its index, unless somebody works on the file. The file is as it was.
+    """An empty log is gone with its index, such as reading has made, unless somebody works on the file. The file is as it was.
 
     SQLite removes both when a connection closes that may write and is the last one. One that may only read leaves them.
     """
     try:
         if log_of(path).stat().st_size:
-            return  # somebody has begun to write meanwhile
+            return  # somebody writes, or a crash has left it: then the next writer needs it
         raw = await _open_file(path, "rw")
     except (FileNotFoundError, LedgerUnavailable):
         return
