@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -85,11 +86,12 @@ def _errors_page() -> bytes:
         _, _, more = (error.__doc__ or "").strip().partition("\n")
         rows.append(
             f'<tr id="{error.code}"><td><code>{error.code}</code></td><td>{STATUS_OF_CODE[error.code]}</td>'
-            f"<td>{escape(error.title())}. {escape(' '.join(more.split()))}</td>"
+            f"<td>{_marked_up(f'{error.title()}. {more}')}</td>"
             f"<td>{' or '.join(outcomes)}</td></tr>"
         )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<title>Reservation Gateway: errors</title>\n"
         '<link rel="icon" href="data:,">\n<link rel="stylesheet" href="/docs/page.css">\n</head>\n<body>\n'
         "<h1>Errors</h1>\n<p>Every error is an RFC 9457 problem. <code>code</code> is stable. <code>outcome</code> says "
@@ -98,3 +100,8 @@ def _errors_page() -> bytes:
         + "\n".join(rows)
         + "\n</tbody>\n</table>\n</body>\n</html>\n"
     ).encode()
+
+
+def _marked_up(words: str) -> str:
+    """Words of a docstring as HTML: one line, with its names in backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(" ".join(words.split())))

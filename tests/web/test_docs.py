@@ -32,6 +32,22 @@ async def test_page_loads_nothing_from_elsewhere(gateway: Gateway, path: str) ->
             assert (await gateway.ask("GET", link)).status == 200
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/errors"])
+async def test_page_is_laid_out_for_the_width_of_a_phone(gateway: Gateway, path: str) -> None:
+    """A page that does not say so is laid out 980 pixels wide and shrunk, with letters nobody can read."""
+    page = (await gateway.ask("GET", path)).raw.decode()
+
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+
+
+async def test_page_of_errors_marks_names_as_code(gateway: Gateway) -> None:
+    """Names stand between the tags of code, not between the backticks of the docstring that they come from."""
+    page = (await gateway.ask("GET", "/docs/errors")).raw.decode()
+
+    assert "`" not in page
+    assert "<code>shortages</code> tells every short line" in page
+
+
 @pytest.mark.parametrize("name", sorted(ASSETS))
 async def test_asset_is_served_with_its_type(gateway: Gateway, name: str) -> None:
     """Whole, typed, and kept by browsers for a while."""
@@ -64,7 +80,8 @@ async def test_every_error_code_is_told_with_the_meaning_of_the_readme(gateway: 
     listed = dict(re.findall(r"^\| [0-9]{3} \| `([a-z_]+)` \| ([^|]+) \|$", readme, re.MULTILINE))
     page = (await gateway.ask("GET", "/docs/errors")).raw.decode()
     shown = {
-        code: unescape(told) for code, told in re.findall(r'<tr id="([a-z_]+)">.*?<td>\d+</td><td>(.*?)</td>', page)
+        code: unescape(re.sub("</?code>", "`", told))
+        for code, told in re.findall(r'<tr id="([a-z_]+)">.*?<td>\d+</td><td>(.*?)</td>', page)
     }
     titles: dict[str, str] = {}
     for error in all_errors():
