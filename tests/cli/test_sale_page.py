@@ -169,6 +169,16 @@ def test_page_shows_the_verdict_by_colour_and_word(is_known: bool, count: int, c
     assert tree.text.count("21 of 20") == count
 
 
+def test_page_gives_each_row_a_name_of_its_own() -> None:
+    """No table has two rows of one name, and what the answers leave open is not named like what the books say is held."""
+    verdict = Verdict(20, sold=19, is_known=True, open_holds=1, held=0)
+    html = page(result(verdict=verdict).as_json())
+    cards = [re.findall(r'<th scope="row">([^<]+)</th>', card) for card in html.split('<section class="card">')]
+
+    assert [names for names in cards if len(set(names)) < len(names)] == []
+    assert '<th scope="row">held at most, by the answers</th><td>1</td>' in html
+
+
 def test_page_of_a_sale_to_which_nobody_came_is_still_one() -> None:
     """No latency, no outcome, no slice: nothing is divided by nothing."""
     empty = result(figures=Figures(0.0), seconds=0.0, cleared=None, verdict=Verdict(20))

@@ -162,7 +162,10 @@ def _numbers(told: Told, name: str) -> str:
 def _checks(told: Told) -> str:
     verdict = told["verdict"]
     rows: dict[str, object] = {name.replace("_", " "): f"{count:,}" for name, count in verdict["checked"].items()}
-    for name in ("holds", "open_holds", "lost_holds", "resolved", "unknown"):
+    rows["holds"] = f"{verdict['holds']:,}"
+    # By our clock alone: a hold that has just ended may still be among them when the books hold nothing any more.
+    rows["held at most, by the answers"] = f"{verdict['open_holds']:,}"
+    for name in ("lost_holds", "resolved", "unknown"):
         rows[name.replace("_", " ")] = f"{verdict[name]:,}"
     rows |= {f"not checked ({number})": words for number, words in enumerate(verdict["not_checked"], 1)}
     cleanup = told["cleanup"]
@@ -177,9 +180,9 @@ def _checks(told: Told) -> str:
 
 
 def _lag(schedule: Told) -> str:
-    rows: dict[str, object] = {"loop": schedule["mode"], "offered": f"{schedule['rate_offered_per_second']:,} buyers/s"}
+    rows: dict[str, object] = {"loop": schedule["mode"], "rate": f"{schedule['rate_offered_per_second']:,} buyers/s"}
     if schedule["rate_wanted_per_second"] is not None:
-        rows["wanted"] = f"{schedule['rate_wanted_per_second']:,} buyers/s"
+        rows["rate wanted"] = f"{schedule['rate_wanted_per_second']:,} buyers/s"
     for name in ("send_lag", "loop_lag"):
         if schedule[name] is not None:
             rows[f"{name.replace('_', ' ')}, ms"] = ", ".join(

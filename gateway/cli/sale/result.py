@@ -31,9 +31,9 @@ class Result:
 
         - `run`, `began_at` (RFC 3339), `seconds`, `failure` (why the books could not be asked; else empty)
         - `verdict`: `word` (exact, NOT EXACT, not known), `sentence`, `is_exact`, `is_known`; units of all skus: `units`, `sold` (by
-          the answers), `committed`, `held`, `available` (by the books); `holds` (reservations that were answered), `open_holds`,
-          `lost_holds`; `unknown`, `resolved` and `refused` requests, `refusal` in words; `violations` [{kind, where, detail}],
-          `violations_count`, `checked` {what: how many}, `not_checked` [why]
+          the answers), `committed`, `held`, `available` (by the books); `holds` (reservations that were answered), `open_holds`
+          (those that may not be over, by the answers and our clock), `lost_holds`; `unknown`, `resolved` and `refused` requests,
+          `refusal` in words; `violations` [{kind, where, detail}], `violations_count`, `checked` {what: how many}, `not_checked` [why]
         - `options`: as they were given; `machine`, `gateway`: words by name
         - `schedule`: see punctuality.py
         - `totals`: `arrived` buyers, `offered` tries, `answered` requests, `repeated` attempts, and per second the answers and sales
