@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.domain.answer import Conservation
-from gateway.domain.errors import ShardRecovering
+from gateway.domain.errors import ShardHalted, ShardRecovering
 from gateway.durable.ledger import Books, Ledger
 from gateway.flush.watermark import Watermark
 from gateway.hot.shard import Shard
@@ -42,7 +42,11 @@ class Audit:
         Raises:
             DurableStoreUnavailable: it does not answer, or the flusher is behind: check again.
             ShardRecovering: the shard was opened anew meanwhile, or is closed: check again.
+            ShardHalted: it waits for its operator, whose plan of a repair tells what is wrong.
         """
+        # Nothing is flushed on a halted shard, so what Redis has ahead would be waited for in vain, and called a slow flusher.
+        if self._shard.halted_reason:
+            raise ShardHalted(f"the shard is halted: {self._shard.halted_reason}; see `gateway repair --plan`")
         return (await self.survey()).findings.answer()
 
     async def survey(self) -> Survey:

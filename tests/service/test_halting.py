@@ -233,6 +233,21 @@ async def test_halting_outlives_a_restart_and_the_gateway_starts(stores: Stores)
         assert (await gateway.ledger.read_shard(0)).epoch == 1
 
 
+async def test_halting_is_what_the_conservation_check_answers(stores: Stores) -> None:
+    """Redis of a halted shard is not looked into: the check is refused at once, with the reason, in a process that starts then, too."""
+    async with running(stores) as gateway:
+        await gateway.put("tee", 5, ack="durable")
+        await gateway.reserve(("tee", 2), ack="durable")
+        await gateway.ledger.halt(0, 1, "for a test")
+        gateway.shard.close()
+        assert await gateway.keep() == 0
+        with pytest.raises(ShardHalted, match="for a test"):
+            await gateway.violations()
+    async with running(stores) as gateway:
+        with pytest.raises(ShardHalted, match="for a test"):
+            await gateway.violations()
+
+
 async def test_halting_is_told_once_and_looked_at_cheaply(idle: Gateway) -> None:
     """One line in the log, a gauge that stays, and per turn one row read and no call of Redis."""
     await idle.ledger.halt(0, 1, "for a test")
