@@ -100,8 +100,10 @@ def _carry_out(order: _Order, ask: Ask) -> int:
 
 def _tell(plan: Mapping[str, Any]) -> None:
     """The plan, a line per step and per task."""
-    halted = f", halted: {plan['halted_reason']}" if plan["halted_reason"] else ""
-    typer.echo(f"shard {plan['shard']} is {plan['state']}{halted}")
+    state, reason = plan["state"], plan["halted_reason"]
+    # A repair that was killed leaves a shard that is recovering, and still has the reason.
+    why = "" if not reason else f": {reason}" if state == "halted" else f", halted: {reason}"
+    typer.echo(f"shard {plan['shard']} is {state}{why}")
     for number, step in enumerate(plan["steps"], 1):
         typer.echo(f"{number}. {step['kind']} {step['where']}: {step['change']} ({step['reason']})")
     for task in plan["for_human"]:
