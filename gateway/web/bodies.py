@@ -14,6 +14,7 @@ from gateway.domain.errors import FieldError
 from gateway.web.fields import (
     NAME_PATTERN,
     PATTERN_WORDS,
+    PLAN_PATTERN,
     QUANTITY_MAX,
     RESERVATION_PATTERN,
     SEQUENCE_MAX,
@@ -173,7 +174,7 @@ class RepairBody(Body):
 
     repair: Literal["plan", "apply"] = "plan"
     adopt: Literal["redis", "database"] | None = None
-    plan_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = Field(
+    plan_id: Annotated[str, StringConstraints(pattern=PLAN_PATTERN)] | None = Field(
         None, description="The plan that was shown; needed to apply it."
     )
     reason: Text | None = Field(None, description="Why, for the log; needed to apply a plan.")

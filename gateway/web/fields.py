@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 TEXT_PATTERN: Final = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
 RESERVATION_PATTERN: Final = r"^rsv_[0-9]{1,5}-[0-9]{1,15}-[0-9]{1,15}-[A-Za-z0-9_-]{16}$"
+PLAN_PATTERN: Final = r"^[0-9a-f]{16}$"
 TEXT_CHARS_MAX: Final = 128
 QUANTITY_MAX: Final = 1_000_000_000
 #: Sequences and versions stay where a double is exact: 2^53 - 1.
@@ -24,6 +25,7 @@ PATTERN_WORDS: Final[dict[str, str]] = {
     NAME_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit",
     TEXT_PATTERN: "must be 1 to 128 characters without control characters and without spaces at the ends",
     RESERVATION_PATTERN: "must be the id of a reservation",
+    PLAN_PATTERN: "must be the id of a plan that was shown",
 }
 
 _NAME = re.compile(NAME_PATTERN[:-1])

@@ -205,3 +205,15 @@ async def test_repair_without_plan_or_reason_is_refused(gateway: Gateway) -> Non
     assert (reply.status, reply.body["code"]) == (422, "invalid_request")
     assert [error["field"] for error in reply.body["errors"]] == ["plan_id", "reason"]
     assert gateway.operations.repairs == []
+
+
+@pytest.mark.parametrize("plan_id", ["", "x", "0" * 17, "G" * 16])
+async def test_repair_of_what_is_no_plan_is_refused(gateway: Gateway, plan_id: str) -> None:
+    """An id of another form than a plan's is the caller's mistake, told as one."""
+    reply = await gateway.ask(
+        "POST", "/v1/admin/repair", json={"repair": "apply", "plan_id": plan_id, "reason": "ticket 7"}
+    )
+
+    assert (reply.status, reply.body["code"], reply.body["outcome"]) == (422, "invalid_request", "not_applied")
+    assert reply.body["errors"] == [{"field": "plan_id", "message": "must be the id of a plan that was shown"}]
+    assert gateway.operations.repairs == []

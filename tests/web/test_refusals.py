@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from gateway.web.fields import PATTERN_WORDS
+from gateway.web.routes import ROUTES
 from tests.web.conftest import LIMITS, Gateway
 
 GOOD = {"lines": [{"sku": "a", "quantity": 1}]}
@@ -503,3 +506,13 @@ async def test_answers_say_nothing_of_the_software(gateway: Gateway) -> None:
 
     assert "Server" not in reply.headers
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_every_pattern_of_a_body_has_words() -> None:
+    """A value of another form is told in words, wherever a model asks for a form."""
+    models = [route.body for route in ROUTES if route.body] + [rows for route in ROUTES for rows in route.rows.values()]
+    schemas = json.dumps([model.model_json_schema() for model in models])
+    patterns = {json.loads(found) for found in re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', schemas)}
+
+    assert len(patterns) >= 4
+    assert patterns - set(PATTERN_WORDS) == set()
