@@ -33,7 +33,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_CHARS_MAX,
 Count = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
 Sequence = Annotated[int, Field(ge=1, le=SEQUENCE_MAX)]
 TtlSeconds = Annotated[int, Field(ge=1, le=TTL_SECONDS_MAX, description="At most the tier's own maximum.")]
-PublicId = Annotated[str, StringConstraints(max_length=64, pattern=RESERVATION_PATTERN)]
+PublicId = Annotated[str, StringConstraints(pattern=RESERVATION_PATTERN)]
 
 
 def _moves(delta: int) -> int:

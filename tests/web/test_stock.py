@@ -218,6 +218,16 @@ async def test_put_of_the_wrong_form_answers_422(gateway: Gateway, body: Any, fi
     assert gateway.books.seq == before
 
 
+@pytest.mark.parametrize("given", ["nonsense", "x" * 65, "rsv_0-1-1-" + "A" * 17])
+async def test_put_that_reflects_no_reservation_is_told_the_form_of_an_id(gateway: Gateway, given: str) -> None:
+    """Also one that is too long: the words of another field's length would mislead."""
+    body = {"source": "erp", "sequence": 1, "on_hand": 1, "reflects": [given]}
+
+    reply = await gateway.ask("PUT", LEVEL, json=body)
+
+    assert reply.body["errors"] == [{"field": "reflects[0]", "message": "must be the id of a reservation"}]
+
+
 @pytest.mark.parametrize("location", ["a%20b", "-a", "%C3%BC", "x" * 65, "%FF"])
 async def test_wrong_location_and_header_are_told_with_the_body(gateway: Gateway, location: str) -> None:
     """Path, header and body are refused together."""
