@@ -49,6 +49,11 @@ Delta = Annotated[
 ]
 
 
+def _example(body: dict[str, Any]) -> ConfigDict:
+    """The document shows this body, of the sample catalogue: a page that makes one up from the patterns shows nonsense."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
+
+
 class Body(BaseModel):
     """A body: no unknown field, no value of another type. Every call works on one shop."""
 
@@ -69,6 +74,8 @@ class LineBody(BaseModel):
 
 class ReserveBody(Body):
     """A hold on all lines, or with `allow_partial` on what there is of each."""
+
+    model_config = _example({"lines": [{"sku": "LANTERN-WHITE", "quantity": 2}], "reference": "cart-17"})
 
     lines: list[LineBody] = Field(min_length=1, max_length=LINES_MAX)
     tier: Name = "cart"
@@ -109,6 +116,8 @@ class ReleaseBody(Body):
 class AdjustBody(Body):
     """A movement of `on_hand`."""
 
+    model_config = _example({"delta": -1, "reason": "broken"})
+
     delta: Delta
     reason: Text
     reference: Text | None = None
@@ -117,12 +126,16 @@ class AdjustBody(Body):
 class BatchAdjustBody(AdjustBody):
     """A movement of `on_hand` within a batch, which has no path to name the level."""
 
+    model_config = _example({"sku": "LANTERN-WHITE", "location": "main", "delta": -1, "reason": "broken"})
+
     sku: Text
     location: Name
 
 
 class PutLevelBody(Body):
     """What a source tells about a level, under its own sequence; what is left out stays as it is."""
+
+    model_config = _example({"source": "erp", "sequence": 1, "on_hand": 50})
 
     source: Name
     sequence: Sequence
@@ -145,6 +158,8 @@ class PauseBody(Body):
 class QueryBody(Body):
     """The skus to read."""
 
+    model_config = _example({"skus": ["LANTERN-WHITE"]})
+
     skus: list[Text] = Field(min_length=1, max_length=LINES_MAX)
 
 
@@ -161,6 +176,10 @@ class Operation(BaseModel):
 
 class BatchBody(Body):
     """Up to 1000 operations, each judged as its own call would be."""
+
+    model_config = _example(
+        {"operations": [{"op": "reserve", "body": {"lines": [{"sku": "LANTERN-WHITE", "quantity": 2}]}}]}
+    )
 
     operations: list[Any] = Field(min_length=1, max_length=LINES_MAX)
 

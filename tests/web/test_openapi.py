@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.web.openapi import document, refusals
 from gateway.web.problems import STATUS_OF_CODE
+from gateway.web.route import Route
 from gateway.web.routes import ROUTES
 from tests.web.conftest import Gateway
 from tests.web.test_auth import path_of
@@ -98,3 +99,21 @@ def test_protected_calls_name_the_key_and_its_scope(told: Any) -> None:
         operation = told["paths"][route.path][route.method.lower()]
         assert ("security" in operation) == bool(route.scope)
         assert ("401" in operation["responses"]) == bool(route.scope)
+
+
+WITH_REQUIRED = [route for route in ROUTES if route.body and route.body.model_json_schema().get("required")]
+
+
+@pytest.mark.parametrize("route", WITH_REQUIRED, ids=lambda route: route.operation)
+async def test_document_example_of_a_body_can_be_sent_as_it_is(gateway: Gateway, told: Any, route: Route) -> None:
+    """Whoever tries a call on the page sends its example: it is of the sample catalogue, and is answered as done."""
+    gateway.books.put("LANTERN-WHITE", on_hand=50)
+    assert route.body is not None
+    (example,) = told["components"]["schemas"][route.body.__name__]["examples"]
+
+    path = route.path.replace("{sku}", "LANTERN-WHITE").replace("{location}", "main")
+    reply = await gateway.ask(route.method, path, json=example, headers={"Idempotency-Key": "example"})
+
+    assert reply.status in (200, 201), reply.body
+    assert [one for one in reply.body.get("results", []) if one["status"] >= 300] == []
+    assert reply.body.get("not_found", []) == []
