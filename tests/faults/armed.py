@@ -76,7 +76,7 @@ AT_WORK: Final = {
     "answer": Point("gateway.hot.shard:Shard.run", "after", lambda arguments, _: arguments[1] in CHANGES),
     "read": Point("gateway.flush.upcoming:Upcoming._read", "after", lambda _, entries: bool(entries)),
     # The gate has let the batch pass, and its row is locked; what is written comes next.
-    "gate": Point("gateway.durable.postgres_append:written_columns", "before", _by("flusher")),
+    "gate": Point("gateway.durable.postgres_append:copy_rows", "before", _by("flusher")),
     "commit": Point("gateway.durable.postgres_append:commit", "before", _by("flusher")),
     # Committed, and who waits for it does not know.
     "committed": Point(f"{_FLUSHER}._after_commit", "before"),
