@@ -9,17 +9,17 @@ of a young table are stale, the planner reads all of it for each batch.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 from sqlalchemy import BigInteger, Boolean, Integer, Table
 
 from gateway.domain.totals import Totals
 from gateway.durable import schema
+from gateway.durable.postgres_copy import copy_rows
 from gateway.durable.postgres_transaction import BEGIN, RawConnection, commit
 from gateway.durable.rows import Batch
 from gateway.durable.totals import READ, postgres_text, prove_totals
@@ -72,10 +72,7 @@ async def _transaction(raw: RawConnection, batch: Batch, owner: str | None, rows
     yields_after = ROWS_BETWEEN_YIELDS_LATE if batch.is_late else ROWS_BETWEEN_YIELDS
     for one in rows:
         if one.how == "insert":
-            columns = written_columns(one.table)
-            await raw.copy_records_to_table(
-                one.table.name, records=_unhurried(one.rows(), yields_after), columns=columns
-            )
+            await copy_rows(raw, batch.shard, one, yields_after)
         elif one.table is schema.levels:
             await raw.execute(_levels_text(), *zip(*one.rows(), strict=True), batch.shard)
         else:
@@ -90,14 +87,6 @@ async def _compare(raw: RawConnection, batch: Batch) -> None:
     sql, values = READ.bound("postgresql", {"of_shard": batch.shard})
     ((*totals,),) = await raw.fetch(sql, *values)
     prove_totals(batch, Totals(*totals))
-
-
-async def _unhurried(rows: Iterable[tuple[Any, ...]], yields_after: int) -> AsyncIterator[tuple[Any, ...]]:
-    """The rows, with requests let through after each so many of them."""
-    for count, row in enumerate(rows, 1):
-        yield row
-        if count % yields_after == 0:
-            await asyncio.sleep(0)
 
 
 def _gate(batch: Batch, owner: str | None) -> str:

@@ -53,8 +53,10 @@ async def build_batch(shard: int, epoch: int, previous_digest: str, entries: lis
             await asyncio.sleep(0)
     for event, line in newest.levels.values():
         _add_level(batch, event, line)
-    for event, line, rows in newest.reservations.values():
+    for count, (event, line, rows) in enumerate(newest.reservations.values(), 1):
         _add_reservation(batch, event, line, rows)
+        if count % EVENTS_BETWEEN_YIELDS == 0:
+            await asyncio.sleep(0)
     return batch
 
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 
 from gateway import metrics
-from gateway.domain.errors import GatewayError
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Batch, CommitUnknown, Ledger, LedgerUnavailable, ShardRow, TotalsDiffer
-from gateway.flush.batches import build_batch, parts, touched
+from gateway.flush.batches import touched
+from gateway.flush.upcoming import Upcoming
 from gateway.flush.watermark import Watermark
-from gateway.hot.log import ChainBroken, Entry, read_entries
+from gateway.hot.log import ChainBroken
 from gateway.hot.shard import Shard
 
 log = structlog.get_logger(__name__)
 
 SETTLE_NAMES_MAX = 500  # names one settle call looks at; keeps the script below a millisecond
-ENTRIES_MAX = 100  # entries read by one call of Redis; each may carry as many events
 # While nobody waits and all is young, the flusher takes a twentieth of the time, and requests the rest.
 REST_FACTOR = 19
 REST_FACTOR_LATE = 5  # from half of the age on that an event may have; beyond the whole it does not rest
@@ -73,6 +73,7 @@ class Flusher:
         self._digest = ""
         self._checkpoint = 0
         self._epoch = 0
+        self._upcoming: Upcoming | None = None
         self._unsettled: list[str] = []
         self._scan_cursor: str | None = None
 
@@ -80,9 +81,12 @@ class Flusher:
         """The next turn goes on after the row's checkpoint; keys that an earlier process did not come to settle are looked through."""
         self._scan_cursor = "0"
         self._epoch, self._checkpoint, self._digest = row.epoch, row.checkpoint, row.digest
+        self._upcoming = None
 
     async def step(self) -> int:
-        """What was new, up to `batch_max` entries, is committed. Returns the number of events.
+        """What was new, up to about `batch_max` events, is committed. Returns the number of events.
+
+        Where the log has more than that, the first batch of the next turn is made meanwhile; nothing is on its way when this returns.
 
         Raises:
             ChainBroken: the log is not the one the durable store knows; nothing was written, the shard is closed.
@@ -93,44 +97,80 @@ class Flusher:
         """
         if not self._shard.is_open or self._epoch != self._shard.epoch or self._may_rest():
             return 0
-        began = time.perf_counter()
-        # What is read is of this epoch, whatever is opened meanwhile: a rebuilt shard goes on from the same checkpoint, without it.
-        epoch, self._is_urged = self._epoch, False
+        began, self._is_urged = time.perf_counter(), False
+        # Kept while all goes well: after any error what was read is read anew, behind what is committed by then.
+        upcoming, self._upcoming = self._upcoming or self._read_on(), None
         try:
-            entries = await self._read()
+            batch = await upcoming.next()
         except ChainBroken:
             if await self._has_been_overtaken():
                 return 1
             self._shard.close()  # whoever opens it again decides from which history it goes on
             raise
-        if not entries:
-            if self._watermark.is_awaited() and await self._shard.ask("EXISTS", self._shard.keys.log) != 1:
-                self._shard.close()
-                raise ChainBroken("the log is gone")
-            metrics.FLUSH_LAG_SECONDS.set(0)
-            return await self._settle_left()
-        oldest_ms = entries[0].events[0].at_ms
+        if batch is None:
+            return await self._idle()
+        oldest_ms = batch.events[0].at_ms
         metrics.FLUSH_LAG_SECONDS.set(max(self._shard.now_ms() - oldest_ms, 0) / 1000)
-        count = 0
-        for part in parts(entries):
-            batch = await build_batch(self._shard.number, epoch, self._digest, part)
-            batch.is_late = self._shard.now_ms() - oldest_ms > self._lag_ms_max
-            count += len(batch.events)
-            if not await self._flush(batch):
-                break  # somebody else was there first; what is left is read anew
+        count = await self._flush_all(upcoming, batch)
         rest_s = min(self._rest_factor(oldest_ms) * (time.perf_counter() - began), self._lag_ms_max / 2000)
         self._rest_until = time.perf_counter() + rest_s
         return count
 
-    async def _flush(self, batch: Batch) -> bool:
-        """The batch is committed and settled; False when it was not by us."""
-        sent = time.perf_counter()
-        if not await self._commit(batch):
-            return False
-        metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)
-        metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
-        await self._after_commit(batch)
-        return True
+    def _read_on(self) -> Upcoming:
+        """All that is not committed yet."""
+        return Upcoming(self._shard, self._epoch, self._checkpoint, self._digest, self._batch_max)
+
+    async def _idle(self) -> int:
+        """There is nothing new: what is left to be settled is."""
+        if self._watermark.is_awaited() and await self._shard.ask("EXISTS", self._shard.keys.log) != 1:
+            self._shard.close()
+            raise ChainBroken("the log is gone")
+        metrics.FLUSH_LAG_SECONDS.set(0)
+        return await self._settle_left()
+
+    async def _flush_all(self, upcoming: Upcoming, batch: Batch) -> int:
+        """The batch and all that was read with it are committed, one after the other; returns the number of events."""
+        count = 0
+        following: Batch | None = batch
+        while following is not None:
+            count, is_last = count + len(following.events), not upcoming.has_parts
+            following = await self._flush(upcoming, following)
+            if upcoming.epoch != self._epoch:
+                return count  # the shard was opened anew, and goes on from what that found
+            if following is not None and is_last:
+                upcoming.ready, self._upcoming = following, upcoming
+                return count
+        await self._settle_left()
+        return count
+
+    async def _flush(self, upcoming: Upcoming, batch: Batch) -> Batch | None:
+        """The batch is committed, and who waits for it was told. Returns the batch to go on with, if there is one for sure.
+
+        That one is made while this one is on its way, and what the one before touched is settled: the durable store works in
+        another process or thread. None, too, when somebody else was there first: what is left is read anew.
+        """
+        meanwhile = asyncio.create_task(self._meanwhile(upcoming)) if upcoming.has_more else None
+        try:
+            batch.is_late = self._shard.now_ms() - batch.events[0].at_ms > self._lag_ms_max
+            sent = time.perf_counter()
+            if not await self._commit(batch):
+                return None
+            metrics.FLUSH_SECONDS.observe(time.perf_counter() - sent)
+            metrics.FLUSH_BATCH_EVENTS.observe(len(batch.events))
+            self._after_commit(batch)
+            return None if meanwhile is None else await meanwhile
+        finally:
+            if meanwhile is not None:
+                meanwhile.cancel()
+                await asyncio.gather(meanwhile, return_exceptions=True)
+
+    async def _meanwhile(self, upcoming: Upcoming) -> Batch | None:
+        """What was committed before is settled, and the next batch is made. Raises as `Upcoming.next`, but for ChainBroken."""
+        await self._settle_left()
+        try:
+            return await upcoming.next()
+        except ChainBroken:
+            return None  # the next turn meets it, and looks whether somebody has been there
 
     def urge(self) -> None:
         """Somebody waits in another process: the next turn comes at once."""
@@ -163,17 +203,6 @@ class Flusher:
             return False
         self._go_on_after(row.checkpoint, row.digest)
         return True
-
-    async def _read(self) -> list[Entry]:
-        entries: list[Entry] = []
-        seq, digest = self._checkpoint, self._digest
-        while seq - self._checkpoint < self._batch_max:
-            page = await read_entries(self._shard, seq, digest, ENTRIES_MAX)
-            entries += page
-            if len(page) < ENTRIES_MAX:
-                break
-            seq, digest = page[-1].seq, page[-1].digest
-        return entries
 
     async def _commit(self, batch: Batch) -> bool:
         """Whether this batch is now committed by us; False when the durable store was further along, and then we are, too."""
@@ -209,15 +238,15 @@ class Flusher:
         self._digest, self._checkpoint = digest, seq
         self._watermark.rise(seq)
 
-    async def _after_commit(self, batch: Batch) -> None:
+    def _after_commit(self, batch: Batch) -> None:
+        """Who waits for the batch is told; what it touched is to be settled."""
         if batch.epoch == self._epoch:
             self._go_on_after(batch.last_seq, batch.digest)
-        for event in batch.events:
-            outcome = OUTCOME_OF_TYPE.get(event.type)
+        for type, count in Counter([event.type for event in batch.events]).items():
+            outcome = OUTCOME_OF_TYPE.get(type)
             if outcome is not None:
-                metrics.RESERVATIONS[outcome].inc()
+                metrics.RESERVATIONS[outcome].inc(count)
         self._unsettled += touched(batch)
-        await self._settle_left()
 
     async def _settle_left(self) -> int:
         """Checkpoint, log and key lives follow what is committed. What fails here is tried again in the next turn."""
@@ -232,8 +261,9 @@ class Flusher:
             for at in range(0, max(len(names), 1), SETTLE_NAMES_MAX):
                 some = names[at : at + SETTLE_NAMES_MAX]
                 await self._shard.run("settle", (), (str(self._checkpoint), *lives, *some))
-        except GatewayError:
-            self._unsettled = names[-UNSETTLED_MAX:]
+        except BaseException:
+            # A batch that was committed meanwhile has left names, too.
+            self._unsettled = [*names, *self._unsettled][-UNSETTLED_MAX:]
             raise
         return len(names)
 

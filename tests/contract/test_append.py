@@ -9,15 +9,19 @@ import pytest
 from gateway.domain.reservation import Line
 from gateway.durable.ledger import (
     Batch,
+    EventRow,
     Ledger,
     LedgerCorrupt,
     RequestRow,
     SkuRow,
     SourceRow,
 )
+from gateway.durable.written import written, written_columns
 from tests.contract.batches import NOW_MS, Hold, Log, add, level_row, opened, stored
 from tests.contract.sql import rows_stored, run_sql
 
+#: Signs by which one way or another of loading rows ends a word, a row or all of them, or which stand for no value.
+SIGNS = ["\x01", "\x02", "\x01\x01\x02\x01", "\r\n", "\\.", "\n\\.\n", "\\N", '"', "\t", "NULL", ""]
 #: Skus that broke somebody's store: several alphabets, signs beyond 16 bits, a combining accent and its composed
 #: twin, quotes, a backslash, what looks like a format or a substitution, and blanks that must survive.
 ODD = ["штаны", "裤子-XL", "👖", "e\u0301", "\u00e9", "a'b\"c", "back\\slash", "%s%(x)s", "{0}", " x ", "ß", "\u200b"]
@@ -86,6 +90,26 @@ async def test_append_odd_skus_are_told_apart_and_found_again(ledger: Ledger, od
     assert found[odd].reason == odd
     assert found[odd].levels[odd].sources[odd].digest == odd
     assert await ledger.read_reservation(hold.random_part) == hold.packed()
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+async def test_append_new_rows_are_stored_column_by_column_whatever_signs_they_hold(
+    ledger: Ledger, database_url: str, sign: str
+) -> None:
+    """Signs that mean something to a way of loading, empty words and columns without a value are told apart, in each column."""
+    word = f"{sign}w"
+    log = await opened(ledger)
+    plain = Hold(created_seq=1, seq=1, lines=[Line("tee", "main", 1), Line("mug", "main", 1)])
+    odd = Hold(created_seq=2, seq=3, reference=word, customer=sign, ended_ms=NOW_MS + 5, lines=[Line(word, "main", 1)])
+    batch = add(log.next(3), plain, odd, RequestRow(word, "reserve", sign, "", 1, 2, NOW_MS))
+    batch.events[1] = EventRow(1, 2, 3, "stock.released", NOW_MS + 7, word, word, sign, word)
+
+    assert await ledger.append(batch)
+
+    for one in written(batch):
+        columns = ", ".join(written_columns(one.table))
+        stored_rows = await run_sql(database_url, f"SELECT {columns} FROM {one.table.name}")
+        assert sorted(map(repr, map(tuple, stored_rows))) == sorted(map(repr, one.rows())), one.table.name
 
 
 async def test_append_newest_row_of_a_key_stays(ledger: Ledger, database_url: str) -> None:

@@ -74,9 +74,9 @@ _OPENER: Final = "gateway.service.opening:Opener"
 AT_WORK: Final = {
     # A script has changed something, nobody has been answered.
     "answer": Point("gateway.hot.shard:Shard.run", "after", lambda arguments, _: arguments[1] in CHANGES),
-    "read": Point(f"{_FLUSHER}._read", "after", lambda _, entries: bool(entries)),
+    "read": Point("gateway.flush.upcoming:Upcoming._read", "after", lambda _, entries: bool(entries)),
     # The gate has let the batch pass, and its row is locked; what is written comes next.
-    "gate": Point("gateway.durable.postgres_append:written_columns", "before", _by("flusher")),
+    "gate": Point("gateway.durable.postgres_append:copy_rows", "before", _by("flusher")),
     "commit": Point("gateway.durable.postgres_append:commit", "before", _by("flusher")),
     # Committed, and who waits for it does not know.
     "committed": Point(f"{_FLUSHER}._after_commit", "before"),

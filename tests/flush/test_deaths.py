@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.durable.ledger import Batch, CommitUnknown
 from gateway.flush.flusher import Flusher
+from gateway.flush.upcoming import Upcoming
 from gateway.hot.log import ChainBroken
 from tests.flush.traffic import SKUS, Traffic
 from tests.flush.witness import Witness, compare_rows
@@ -18,6 +20,7 @@ from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 
 STEPS = 90
+BATCH_MAX = 3  # so few that the next batch is often made while one is being committed
 
 
 class Killed(Exception):
@@ -66,9 +69,9 @@ def dies_in(run: Callable[..., Awaitable[Any]], *, is_done: bool) -> Callable[..
 
 def kill_points(gateway: Gateway) -> dict[str, tuple[object, str, Callable[..., Awaitable[Any]]]]:
     """What is replaced so that a turn ends there: the object, its method, and what it does instead."""
-    flusher, ledger, shard = gateway.flusher, gateway.ledger, gateway.shard
+    ledger, shard = gateway.ledger, gateway.shard
     return {
-        "after reading": (flusher, "_read", dies_after(flusher._read)),
+        "after reading": (Upcoming, "_read", dies_after(Upcoming._read)),
         "before the append": (ledger, "append", die),
         "after the append": (ledger, "append", dies_after(ledger.append)),
         "before settling": (shard, "run", dies_in(shard.run, is_done=False)),
@@ -82,7 +85,7 @@ def kill_points(gateway: Gateway) -> dict[str, tuple[object, str, Callable[..., 
 def replace_flusher(gateway: Gateway) -> None:
     """Another process: a flusher that knows nothing of what the one before did."""
     gateway._flusher = gateway._keeper._flusher = Flusher(
-        gateway.shard, gateway.ledger, gateway.watermark, gateway.policy, batch_max=7, lag_ms_max=1000
+        gateway.shard, gateway.ledger, gateway.watermark, gateway.policy, batch_max=BATCH_MAX, lag_ms_max=1000
     )
 
 
@@ -156,10 +159,11 @@ async def test_deaths_aside_three_flushers_at_once_store_each_change_once(each_s
     seed = random.randrange(1 << 30)
     print("seed", seed)
     rng, witness = random.Random(seed), Witness()
+    stores = replace(each_store, batch_max=BATCH_MAX)
     async with (
-        running(each_store, is_flushing=False, is_drained=False) as one,
-        running(each_store, is_flushing=False, is_drained=False) as two,
-        running(each_store, is_flushing=False, is_drained=False) as three,
+        running(stores, is_flushing=False, is_drained=False) as one,
+        running(stores, is_flushing=False, is_drained=False) as two,
+        running(stores, is_flushing=False, is_drained=False) as three,
     ):
         gateways = [one, two, three]
         traffic = Traffic(one, seed, neighbours=[two, three])

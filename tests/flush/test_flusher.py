@@ -11,7 +11,8 @@ import pytest
 
 from gateway.domain.errors import HotStoreUnavailable, Overloaded, ReservationLost
 from gateway.durable.ledger import Batch, LedgerUnavailable
-from gateway.flush.flusher import ENTRIES_MAX, Fenced
+from gateway.flush.flusher import Fenced
+from gateway.flush.upcoming import ENTRIES_MAX, Upcoming
 from gateway.hot.log import Entry
 from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
@@ -200,17 +201,17 @@ async def test_flusher_commits_nothing_of_an_epoch_that_ended_while_it_read(
         await gateway.put("tee", 10)
         await gateway.flush()
         lost = await gateway.reserve(("tee", 1))
-        read = gateway._flusher._read
+        read = Upcoming._read
 
-        async def read_and_lose() -> list[Entry]:
-            entries = await read()
+        async def read_and_lose(upcoming: Upcoming) -> list[Entry]:
+            entries = await read(upcoming)
             await gateway.redis("FLUSHALL")
             gateway.shard.close()
             await gateway.keep()
             return entries
 
         with monkeypatch.context() as patch:
-            patch.setattr(gateway._flusher, "_read", read_and_lose)
+            patch.setattr(Upcoming, "_read", read_and_lose)
             assert await gateway.turn() > 0
         await gateway.flush()
         types = [event.type for event in await gateway.ledger.read_events(0, 0, 10)]

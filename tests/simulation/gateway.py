@@ -33,7 +33,7 @@ RESTART_S: Final = 0.3
 
 @cache
 def settings_of(redis_url: str) -> Settings:
-    """Short times, so that what waits for them happens within seconds."""
+    """Short times, so that what waits for them happens within seconds, and small batches, so that one is made while another commits."""
     return Settings(
         redis_url=SecretStr(redis_url),
         database_url=SecretStr("sqlite:///simulated.db"),
@@ -41,7 +41,7 @@ def settings_of(redis_url: str) -> Settings:
         redis=RedisSettings(command_timeout_ms=500, connect_timeout_ms=500, reconnect_ms_max=200),
         ack=AckSettings(timeout_ms=1500),
         hot=HotSettings(idle_ttl_seconds=2, ended_ttl_seconds=2),
-        flush=FlushSettings(poll_ms=250, lag_ms_max=600, batch_max=40),
+        flush=FlushSettings(poll_ms=250, lag_ms_max=600, batch_max=3),
         expiry=ExpirySettings(sweep_ms=400),
         tiers={
             "cart": TierSettings(ttl_seconds=300, ttl_seconds_max=600, lifetime_seconds_max=1800),
