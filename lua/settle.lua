@@ -29,12 +29,12 @@ local COMMITTED, IDLE_MS, ENDED_MS, RECORD_MS = tonumber(ARGV[5]), ARGV[6], ARGV
 -- A sku lives on while any level has units held or a change that is not committed.
 local function settle_sku(name)
   local sku = sku_of(name)
-  if not sku or sku.has_ttl or tonumber(sku.seq) > COMMITTED then return end
+  if not sku or sku.has_ttl or tonumber(string.match(sku.pause, ' (%d+)')) > COMMITTED then return end
   for _, level in pairs(sku.levels) do
-    if level.held ~= 0 or level.seq > COMMITTED then return end
+    if level.held ~= 0 or tonumber(string.match(level.changed, ' (%d+) ')) > COMMITTED then return end
   end
-  call('HSET', BASE .. 's:' .. name, '*',
-    format('%d 1 %d %s %s\t%s', sku.next_due, sku.is_paused and 1 or 0, sku.epoch, sku.seq, sku.reason))
+  sku.has_ttl = true
+  call('HSET', BASE .. 's:' .. name, '*', pack_head(sku))
   call('PEXPIRE', BASE .. 's:' .. name, IDLE_MS)
 end
 

@@ -11,13 +11,13 @@ from gateway.domain.reservation import STATE_OF_LETTER, Reservation, State, pars
 
 
 class PackedReservation:
-    """The text of lua/README.md: `head` are the fields of its first row, `rows` those of its lines, as text."""
+    """The text of lua/README.md: `head` are the fields of its first row, `lines` the rows of its lines, still one text."""
 
-    __slots__ = ("_text", "epoch", "head", "random_part", "rows", "seq", "shard")
+    __slots__ = ("_text", "epoch", "head", "lines", "random_part", "seq", "shard")
 
     def __init__(self, shard: int, random_part: str, text: str) -> None:
         """`text` is what a script answered for this random part."""
-        head, *self.rows = text.split("\n")
+        head, _, self.lines = text.partition("\n")
         self.head = head.split("\t")
         self.shard, self.random_part, self._text = shard, random_part, text
         #: The position of the last change, within the shard.

@@ -62,8 +62,10 @@ async def build_batch(shard: int, epoch: int, previous_digest: str, entries: lis
 
 def touched(batch: Batch) -> list[str]:
     """What the batch's events touched, by the names of scripts, for `settle`: skus, reservations, and records without a reservation."""
-    # Each once and in the order of the batch, so that two runs of one history do the same.
-    skus = dict.fromkeys(f"s:{shop}/{sku}" for shop, sku, _ in batch.levels)
+    # Each once and in the order of the batch, so that two runs of one history do the same. A sku with units held is not among them: it
+    # lives on, and the event that gives the last of them back touches it again. To look at one costs Redis a quarter of a reserve.
+    held = {(row.shop, row.sku) for row in batch.levels.values() if row.held}
+    skus = dict.fromkeys(f"s:{shop}/{sku}" for shop, sku, _ in batch.levels if (shop, sku) not in held)
     skus |= dict.fromkeys(f"s:{shop}/{sku}" for shop, sku in batch.skus)
     settled = [f"r:{row.random_part}" for row in batch.reservations.values() if row.state != "held"]
     records = [f"q:{row.record}" for row in batch.requests.values() if not row.target]

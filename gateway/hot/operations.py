@@ -27,6 +27,8 @@ def reserve_text(
     if len(wishes) == 1:
         wish = wishes[0]
         rows = f"{wish.sku}\t{wish.location or ''}\t{wish.quantity}"
+    elif len({wish.sku for wish in wishes}) == len(wishes):
+        rows = "\n".join([f"{wish.sku}\t{wish.location or ''}\t{wish.quantity}" for wish in wishes])
     else:
         summed: dict[tuple[str, str], int] = {}
         for wish in wishes:

@@ -23,6 +23,7 @@ PIECES = (
     "shard",
     "totals",
     "digest",
+    "levels",
     "skus",
     "reservations",
     "requests",

@@ -88,10 +88,6 @@ def packed(told: PackedReservation) -> str:
     letter, deadline, epoch, seq, _, _, created, confirmed, ended, shop, tier, reference, customer, channel, _ = (
         told.head
     )
-    lines = []
-    for row in told.rows:
-        sku, location, quantity, _ = row.split("\t")
-        lines.append(f'{{"sku":{_quoted(sku)},"location":"{location}","quantity":{quantity}}}')
     words = '"reference":null,"customer":null,"channel":null'
     if reference or customer or channel:
         words = f'"reference":{_quoted(reference)},"customer":{_quoted(customer)},"channel":{_quoted(channel)}'
@@ -101,8 +97,20 @@ def packed(told: PackedReservation) -> str:
     expires = f'"{rfc3339(int(deadline))}"' if letter == "h" else "null"
     return (
         f'{{"id":"{told.public_id}","shop":"{shop}","state":"{STATE_OF_LETTER[letter]}","tier":"{tier}",{words},'
-        f'"lines":[{",".join(lines)}],"created_at":"{rfc3339(int(created))}","expires_at":{expires},{ends},'
+        f'"lines":[{_lines(told.lines)}],"created_at":"{rfc3339(int(created))}","expires_at":{expires},{ends},'
         f'"position":"{told.shard}-{epoch}-{seq}"'
+    )
+
+
+def _lines(rows: str) -> str:
+    fields = rows.replace("\n", "\t").split("\t")
+    if len(fields) == 4:
+        return f'{{"sku":{_quoted(fields[0])},"location":"{fields[1]}","quantity":{fields[2]}}}'
+    # Quoted together, and parted again: within a quoted text no quotation mark stands without its backslash.
+    skus = orjson.dumps(fields[::4]).decode()[2:-2].split('","')
+    places = zip(skus, fields[1::4], fields[2::4], strict=True)
+    return ",".join(
+        [f'{{"sku":"{sku}","location":"{location}","quantity":{units}}}' for sku, location, units in places]
     )
 
 

@@ -21,6 +21,13 @@ local function considered(sku, location, is_only, preference)
   return levels
 end
 
+-- The first of them, or nil.
+local function first_considered(sku, location, is_only, preference)
+  if location ~= '' then return sku.levels[location] end
+  if preference == '' then return not is_only and sku.levels[sku.order[1]] or nil end
+  return considered(sku, location, is_only, preference)[1]
+end
+
 -- Takes up to `quantity` from the levels: all from the first that covers it, else in order. Returns what is left over.
 local function take(takes, sku, levels, quantity)
   for i = 1, #levels do

@@ -93,11 +93,14 @@ local function apply_release(operation)
   if r.state == 'r' or r.state == 'e' then return { 'RELEASED', r.id, r.text } end
   if is_backlog_full(BACKLOG_SPARE) then return { 'BACKLOG' } end
   local event = begin('stock.released', r.shop, operation.actor, '', operation.reason, '')
-  local is_held = r.state == 'h'
-  if is_held then leave_due(r) end
+  local was_held = r.state == 'h'
   r.state, r.ended = 'r', now_text
   tell_reservation(event, r)
-  move_lines(event, r, 0, is_held and -1 or 0, is_held and 0 or -1)
+  if was_held then
+    give_back_lines(event, r)
+  else
+    move_lines(event, r, 0, 0, -1)
+  end
   return { 'RELEASED', r.id, r.text }
 end
 

@@ -14,10 +14,8 @@ local function touch_put(operation)
 end
 
 local function new_level(sku, location)
-  local level = {
-    location = location, on_hand = 0, held = 0, committed = 0, deducted = 0, safety = 0, version = 0, epoch = EPOCH, seq = seq,
-    at = now_text, taken = 0, is_dirty = true,
-  }
+  local level = read_level(sku, location, '0 0 0 0 0 0 0 0 0')
+  level.is_dirty = true
   sku.levels[location] = level
   sku.order[#sku.order + 1] = location
   sort_names(sku.order)
@@ -70,7 +68,7 @@ local function settle(operation, sku, level, r)
   local event = begin('stock.shipped', r.shop, operation.actor, operation.source, 'reflected', '')
   if is_whole then r.state, r.ended = 'f', now_text end
   tell_reservation(event, r)
-  move(event, sku, level, 0, 0, -units, 0, 0)
+  move(event, level, 0, 0, -units, 0, 0)
 end
 
 local function apply_put(operation)
@@ -97,7 +95,7 @@ local function apply_put(operation)
   local deducted = deduction - (row and row.deduction or 0)
   local type = operation.on_hand and 'stock.counted' or 'stock.configured'
   local event = begin(type, operation.shop, operation.actor, operation.source, '', '')
-  move(event, sku, level, on_hand, 0, 0, deducted, safety)
+  move(event, level, on_hand, 0, 0, deducted, safety)
   if not row then names[#names + 1] = operation.source end
   rows[operation.source] = { sequence = operation.sequence, deduction = deduction, content = operation.content }
   level.sources = pack_sources(rows, names)
@@ -120,13 +118,13 @@ local function apply_adjust(operation)
   end
   local level = sku.levels[operation.location]
   if not level then return { 'NO_LEVEL' } end
-  if operation.if_match and operation.if_match ~= level.version then return { 'CONFLICT', format('%d', level.version) } end
+  if operation.if_match and operation.if_match ~= level.version then return { 'CONFLICT', level.version_text } end
   local on_hand = level.on_hand + operation.delta
   if operation.delta < 0 and on_hand < 0 then return { 'INSUFFICIENT', format('%d', level.on_hand) } end
   if operation.delta > 0 and on_hand > 1000000000 then return { 'TOO_LARGE', format('%d', level.on_hand) } end
   if is_backlog_full(0) then return { 'BACKLOG' } end
   local event = begin('stock.adjusted', operation.shop, operation.actor, '', operation.reason, operation.reference)
-  move(event, sku, level, operation.delta, 0, 0, 0, 0)
+  move(event, level, operation.delta, 0, 0, 0, 0)
   claim(event, operation.record, 'adjust', operation.fingerprint, '')
   return { 'ADJUSTED', tell_sku(sku) }
 end
@@ -134,15 +132,16 @@ end
 local function apply_pause(operation)
   local sku = skus[operation.shop .. '/' .. operation.sku]
   if #sku.order == 0 then return { 'NO_LEVEL' } end
-  if sku.is_paused == operation.is_paused and (not sku.is_paused or sku.reason == operation.reason) then
+  if sku.is_paused == operation.is_paused and (not sku.is_paused or string.match(sku.pause, '\t(.*)$') == operation.reason) then
     return { 'UNCHANGED', tell_sku(sku) }
   end
   if is_backlog_full(0) then return { 'BACKLOG' } end
   local type = operation.is_paused and 'stock.paused' or 'stock.resumed'
   local event = begin(type, operation.shop, operation.actor, '', operation.reason, '')
-  sku.is_paused, sku.reason = operation.is_paused, operation.is_paused and operation.reason or ''
-  sku.epoch, sku.seq, sku.is_head_dirty, sku.is_dirty = EPOCH, seq_text, true, true
-  event[#event + 1] = format('K\t%s\t%d\t%s', operation.sku, sku.is_paused and 1 or 0, sku.reason)
+  local reason = operation.is_paused and operation.reason or ''
+  sku.is_paused, sku.pause = operation.is_paused, EPOCH .. ' ' .. seq_text .. '\t' .. reason
+  sku.is_head_dirty, sku.is_dirty = true, true
+  event[#event + 1] = format('K\t%s\t%d\t%s', operation.sku, sku.is_paused and 1 or 0, reason)
   return { 'APPLIED', tell_sku(sku) }
 end
 

@@ -11,7 +11,7 @@ local function parse_reservation(id, text)
   }
   for sku, location, quantity, settled in string.gmatch(text, '\n([^\t]*)\t([^\t]*)\t(%d+)\t(%d)') do
     reservation.lines[#reservation.lines + 1] =
-      { sku = sku, location = location, quantity = tonumber(quantity), is_settled = settled == '1' }
+      { sku = sku, location = location, quantity = number_of(quantity), quantity_text = quantity, is_settled = settled == '1', level = false }
   end
   return reservation
 end
@@ -20,10 +20,10 @@ end
 local function pack_reservation(r)
   local head = r.state .. '\t' .. format('%d', r.deadline) .. '\t' .. r.epoch .. '\t' .. r.seq .. '\t' .. r.birth_epoch .. '\t'
     .. r.birth_seq .. '\t' .. r.created .. '\t' .. r.confirmed .. '\t' .. r.ended .. '\t' .. r.shop .. '\t' .. r.tier .. '\t' .. r.rest
-  local rows = {}
-  for i = 1, #r.lines do
-    local line = r.lines[i]
-    rows[i] = line.sku .. '\t' .. line.location .. '\t' .. format('%d', line.quantity) .. (line.is_settled and '\t1' or '\t0')
+  local lines, rows = r.lines, {}
+  for i = 1, #lines do
+    local line = lines[i]
+    rows[i] = line.sku .. '\t' .. line.location .. '\t' .. line.quantity_text .. (line.is_settled and '\t1' or '\t0')
   end
   return head, rows
 end
@@ -72,32 +72,63 @@ local function has_lines_loaded(r)
   return is_loaded
 end
 
--- Moves every unsettled line's units; levels of lines exist, because a level with units promised is never dropped.
+-- The level of a line. It exists, because a level with units promised is never dropped.
+local function level_of(r, line)
+  local level = line.level
+  if not level then
+    level = skus[r.shop .. '/' .. line.sku].levels[line.location]
+    line.level = level
+  end
+  return level
+end
+
+-- Moves every unsettled line's units.
 local function move_lines(event, r, on_hand, held, committed)
   for i = 1, #r.lines do
     local line = r.lines[i]
     if not line.is_settled then
-      local sku, q = skus[r.shop .. '/' .. line.sku], line.quantity
-      move(event, sku, sku.levels[line.location], on_hand * q, held * q, committed * q, 0, 0)
+      local quantity = line.quantity
+      move(event, level_of(r, line), on_hand * quantity, held * quantity, committed * quantity, 0, 0)
     end
   end
 end
 
+-- The units of every line are held until the deadline.
+local function hold_lines(event, r)
+  local lines, at, id, deadline = r.lines, #event, r.id, r.deadline
+  for i = 1, #lines do
+    local line = lines[i]
+    local level = line.level
+    event[at + i] = move_held(level, line.quantity, line.quantity_text)
+    due_add(level.sku, id, deadline)
+  end
+end
+
+-- The units of every line of a hold are free again.
+local function give_back_lines(event, r)
+  local lines, at = r.lines, #event
+  for i = 1, #lines do
+    local line = lines[i]
+    local level = level_of(r, line)
+    event[at + i] = move_held(level, -line.quantity, '-' .. line.quantity_text)
+    due_remove(level.sku, r.id, r.deadline)
+  end
+end
+
 local function leave_due(r)
-  for i = 1, #r.lines do due_remove(skus[r.shop .. '/' .. r.lines[i].sku], r.id, r.deadline) end
+  for i = 1, #r.lines do due_remove(level_of(r, r.lines[i]).sku, r.id, r.deadline) end
 end
 
 local function enter_due(r)
-  for i = 1, #r.lines do due_add(skus[r.shop .. '/' .. r.lines[i].sku], r.id, r.deadline) end
+  for i = 1, #r.lines do due_add(level_of(r, r.lines[i]).sku, r.id, r.deadline) end
 end
 
 -- Gives a hold back that is past its deadline, as an event of its own. Its lines must be loaded.
 local function expire(r)
   local event = begin('stock.expired', r.shop, 'gateway', '', 'deadline', '')
-  leave_due(r)
   r.state, r.ended = 'e', format('%d', r.deadline)
   tell_reservation(event, r)
-  move_lines(event, r, 0, -1, 0)
+  give_back_lines(event, r)
   due_lines_left, expired = due_lines_left - #r.lines, expired + 1
   if now - r.deadline > lateness_ms_max then lateness_ms_max = now - r.deadline end
 end
@@ -124,7 +155,7 @@ local function collect(sku)
   for i = 1, #ids do
     local r = not (passed and passed[ids[i]]) and reservation_of(ids[i])
     if r and r.state ~= 'h' and not r.is_dirty then
-      sku.removed[ids[i]], sku.is_dirty = true, true -- an entry without a hold, left by damage: it must not stand in the way
+      due_drop(sku, ids[i]) -- an entry without a hold, left by damage: it must not stand in the way
     elseif r then
       expire_if_due(r)
       if is_more_due then return end

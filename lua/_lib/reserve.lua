@@ -5,7 +5,9 @@ local RESERVE -- the pattern of the operation's fields, made at the first call
 
 local function touch_wishes(operation)
   for i = 1, #operation.wishes do
-    local sku = sku_of(operation.shop .. '/' .. operation.wishes[i].sku)
+    local wish = operation.wishes[i]
+    local sku = sku_of(operation.shop .. '/' .. wish.sku, wish.sku)
+    wish.stock = sku
     if sku then collect(sku) end
   end
 end
@@ -53,15 +55,15 @@ local function shortages_again(operation, r)
   for pass = 1, 2 do
     for i = 1, #operation.wishes do
       local wish = operation.wishes[i]
-      if (wish.location ~= '') == (pass == 1) then
-        local sku, given = skus[operation.shop .. '/' .. wish.sku], 0
-        local levels = considered(sku, wish.location, operation.is_only, operation.locations)
+      if (wish.asked ~= '') == (pass == 1) then
+        local sku, given = wish.stock, 0
+        local levels = considered(sku, wish.asked, operation.is_only, operation.locations)
         for j = 1, #levels do
           local units = math.min(units_left[levels[j]] or 0, wish.quantity - given)
           if units > 0 then given, units_left[levels[j]] = given + units, units_left[levels[j]] - units end
         end
         if given < wish.quantity then
-          shortages[#shortages + 1] = shortage(sku, wish.location, levels, wish.quantity, given, own)
+          shortages[#shortages + 1] = shortage(sku, wish.asked, levels, wish.quantity, given, own)
         end
       end
     end
@@ -82,12 +84,12 @@ local function allocate(operation)
   for pass = 1, 2 do
     for i = 1, #operation.wishes do
       local wish = operation.wishes[i]
-      if (wish.location ~= '') == (pass == 1) then
-        local sku, takes = skus[operation.shop .. '/' .. wish.sku], {}
-        local levels = considered(sku, wish.location, operation.is_only, operation.locations)
+      if (wish.asked ~= '') == (pass == 1) then
+        local sku, takes = wish.stock, {}
+        local levels = considered(sku, wish.asked, operation.is_only, operation.locations)
         local left = sku.is_paused and wish.quantity or take(takes, sku, levels, wish.quantity)
         if left > 0 then
-          shortages[#shortages + 1] = shortage(sku, wish.location, levels, wish.quantity, wish.quantity - left)
+          shortages[#shortages + 1] = shortage(sku, wish.asked, levels, wish.quantity, wish.quantity - left)
         end
         takes_of[i] = takes
         for j = 1, #takes do taken[#taken + 1] = takes[j] end
@@ -106,37 +108,47 @@ local function lines_of(takes_of)
       if line then
         line.quantity = line.quantity + piece.quantity
       else
-        line = { sku = piece.sku.plain, location = piece.level.location, quantity = piece.quantity, is_settled = false }
+        line = { sku = piece.sku.plain, location = piece.level.location, quantity = piece.quantity, level = piece.level }
         line_of[piece.level] = line
         lines[#lines + 1] = line
       end
     end
   end
+  for i = 1, #lines do lines[i].quantity_text = format('%d', lines[i].quantity) end
   return lines
 end
 
--- The lines of the most common reserve, without the tables of `allocate`: one wish, which its first level covers. Else nil.
+-- The lines of nearly every reserve, without the tables of `allocate`: the wishes themselves, where each is covered by the first level it
+-- may use, and no other one uses that. Else nil.
 local function plain_lines(operation)
-  local wish = operation.wishes[1]
-  local sku = skus[operation.shop .. '/' .. wish.sku]
-  if operation.wishes[2] or sku.is_paused then return nil end
-  local level = considered(sku, wish.location, operation.is_only, operation.locations)[1]
-  if not level or available(level) < wish.quantity then return nil end
-  return { { sku = wish.sku, location = level.location, quantity = wish.quantity, is_settled = false } }
+  local wishes, is_only, preference = operation.wishes, operation.is_only, operation.locations
+  for i = 1, #wishes do
+    local wish = wishes[i]
+    local sku = wish.stock
+    local level = first_considered(sku, wish.asked, is_only, preference)
+    if not level or sku.is_paused or level.user == operation or available(level) < wish.quantity then return nil end
+    wish.level, wish.location, level.user = level, level.location, operation
+  end
+  return wishes
+end
+
+local function unknown_skus(operation)
+  local unknown = {}
+  for i = 1, #operation.wishes do
+    local wish = operation.wishes[i]
+    if #wish.stock.order == 0 then unknown[#unknown + 1] = wish.sku end
+  end
+  return unknown
 end
 
 local function apply_reserve(operation)
   local record = operation.replay or (operation.record ~= '' and requests[operation.record])
   if record then return replayed(operation, record) end
   if is_backlog_full(0) then return { 'BACKLOG' } end
-  local unknown = { 'UNKNOWN_SKU' }
-  for i = 1, #operation.wishes do
-    local sku = skus[operation.shop .. '/' .. operation.wishes[i].sku]
-    if #sku.order == 0 then unknown[#unknown + 1] = operation.wishes[i].sku end
-  end
-  if #unknown > 1 then return unknown end
   local lines, shortages = plain_lines(operation), ''
   if not lines then
+    local unknown = unknown_skus(operation)
+    if #unknown > 0 then return { 'UNKNOWN_SKU', unpack(unknown) } end
     local takes_of, taken, short = allocate(operation)
     put_back(taken)
     lines, shortages = lines_of(takes_of), concat(short, '\n')
@@ -151,20 +163,27 @@ local function apply_reserve(operation)
   }
   reservations[r.id] = r
   tell_reservation(event, r)
-  move_lines(event, r, 0, 1, 0)
-  enter_due(r)
+  hold_lines(event, r)
   if operation.record ~= '' then claim(event, operation.record, 'reserve', operation.fingerprint, r.id) end
   return { 'RESERVED', r.id, r.text, shortages }
+end
+
+-- A wish, which may become a line. `asked` is the location that is asked for, or empty.
+local function wish_of(sku, asked, quantity)
+  return {
+    sku = sku, asked = asked, quantity = number_of(quantity), quantity_text = quantity, stock = false, level = false, location = false,
+    is_settled = false,
+  }
 end
 
 local function reserve_operation(text)
   RESERVE = RESERVE or '^reserve' .. string.rep('\t([^\t\n]*)', 7) .. '\t([^\t\n]*\t[^\t\n]*\t[^\t\n]*)\t(%d)\t(%d)\t([^\t\n]*)\t(%d)\n([^\t]*)\t([^\t]*)\t(%d+)()'
   local id, record, fingerprint, shop, actor, tier, ttl_ms, rest, partial, only, locations, asked, first_sku, first_location, first_quantity, at =
     string.match(text, RESERVE)
-  local wishes = { { sku = first_sku, location = first_location, quantity = tonumber(first_quantity) } }
+  local wishes = { wish_of(first_sku, first_location, first_quantity) }
   if at <= #text then
     for sku, location, quantity in string.gmatch(string.sub(text, at), '\n([^\t]*)\t([^\t]*)\t(%d+)') do
-      wishes[#wishes + 1] = { sku = sku, location = location, quantity = tonumber(quantity) }
+      wishes[#wishes + 1] = wish_of(sku, location, quantity)
     end
   end
   return {

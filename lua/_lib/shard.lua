@@ -13,6 +13,7 @@ local META, LOG, DUE, BASE -- keys, and what every other key of this generation 
 local NONCE, EPOCH, LATE_MS, BACKLOG_MAX -- of the caller
 local time_ms, shift -- the server's TIME, without its jumps; what they come to
 local now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms
+local changed -- epoch, seq and time of the event that is being told, as levels keep them
 local events -- arrays of lines, one per event of this call
 local totals -- of all levels of the shard, as meta has them: see totals.lua
 local on_hand_moved, held_moved, committed_moved, deducted_moved -- by this call, over all its levels
@@ -31,6 +32,7 @@ local function start_call(keys, arguments)
   NONCE, EPOCH, LATE_MS, BACKLOG_MAX = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
   time_ms, shift = 0, 0
   now, now_text, seq, seq_text, checkpoint, digest, ask_until_ms = 0, '0', 0, '0', 0, '', 0
+  changed = ''
   events, missing, is_missing = {}, {}, {}
   totals, on_hand_moved, held_moved, committed_moved, deducted_moved = '', 0, 0, 0, 0
   skus, reservations, requests, sku_order, reservation_order, request_order = {}, {}, {}, {}, {}, {}
@@ -106,6 +108,7 @@ end
 local function begin(type, shop, actor, source, reason, reference)
   seq = seq + 1
   seq_text = format('%d', seq)
+  changed = EPOCH .. ' ' .. seq_text .. ' ' .. now_text
   local event = {
     'E\t' .. seq_text .. '\t' .. EPOCH .. '\t' .. type .. '\t' .. now_text .. '\t' .. shop .. '\t' .. actor .. '\t' .. source .. '\t'
       .. reason .. '\t' .. reference,

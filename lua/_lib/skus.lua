@@ -1,20 +1,8 @@
 -- Skus: all levels of one sku in one hash, and the index of its holds by deadline.
 -- Fields: '*' = "next_due ttl paused epoch seq<TAB>reason"; 'L<location>' = the counters; 'X<location>' = its sources.
 
-local function parse_level(location, text)
-  local on_hand, held, committed, deducted, safety, version, epoch, at_seq, at =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-  return {
-    location = location, on_hand = tonumber(on_hand), held = tonumber(held), committed = tonumber(committed),
-    deducted = tonumber(deducted), safety = tonumber(safety), version = tonumber(version),
-    epoch = epoch, seq = tonumber(at_seq), at = at, taken = 0,
-  }
-end
-
-local function pack_level(level)
-  return format('%d %d %d %d %d %d %s %d %s', level.on_hand, level.held, level.committed, level.deducted, level.safety,
-    level.version, level.epoch, level.seq, level.at)
-end
+local NONE = {} -- stands where a sku has none of something; nobody writes into it
+local spelled_ms, spelled_text -- the deadline that was written last: a number, and its text
 
 local function is_before(one, other)
   for i = 1, #one + 1 do
@@ -30,57 +18,54 @@ local function sort_names(names)
   if 'B' < 'a' and '-b' < 'A' then table.sort(names) else table.sort(names, is_before) end
 end
 
--- The sku 'shop/sku', read once per call; nil when it is not in Redis, and then it is asked for.
-local function sku_of(name)
+-- The sku 'shop/sku', read once per call; nil when it is not in Redis, and then it is asked for. `plain` is its name without the shop,
+-- where the caller has it at hand; `pause` the end of its head: epoch and seq of the pause's last change, a tab, and its reason.
+local function sku_of(name, plain)
   local sku = skus[name]
   if sku then return sku end
   local flat = call('HGETALL', BASE .. 's:' .. name)
   if #flat == 0 then return need('s:' .. name) end
-  sku = { name = name, plain = string.match(name, '^[^/]*/(.*)$'), levels = {}, order = {}, sources = {}, added = {}, removed = {} }
+  local levels, order = {}, {}
+  sku = {
+    name = name, plain = plain or string.match(name, '^[^/]*/(.*)$'), levels = levels, order = order, sources = NONE, added = {},
+    removed = NONE, next_due = false, has_ttl = false, is_paused = false, pause = false, is_dirty = false, is_head_dirty = false,
+    is_due_stale = false, is_collected = false,
+  }
   for i = 1, #flat, 2 do
-    local letter = string.byte(flat[i])
+    local field, text = flat[i], flat[i + 1]
+    local letter = string.byte(field)
     if letter == 76 then -- L
-      local location = string.sub(flat[i], 2)
-      sku.levels[location] = parse_level(location, flat[i + 1])
-      sku.order[#sku.order + 1] = location
+      local location = string.sub(field, 2)
+      levels[location] = read_level(sku, location, text)
+      order[#order + 1] = location
     elseif letter == 88 then -- X
-      sku.sources[string.sub(flat[i], 2)] = flat[i + 1]
+      if sku.sources == NONE then sku.sources = {} end
+      sku.sources[string.sub(field, 2)] = text
     else
-      local next_due, ttl, paused, epoch, at_seq, reason =
-        string.match(flat[i + 1], '^(%d+) (%d) (%d) (%d+) (%d+)\t(.*)$')
-      sku.next_due, sku.has_ttl, sku.is_paused = tonumber(next_due), ttl == '1', paused == '1'
-      sku.epoch, sku.seq, sku.reason = epoch, at_seq, reason
+      local next_due, ttl, paused, pause = string.match(text, '^(%d+) (%d) (%d) (.*)$')
+      sku.next_due, sku.has_ttl, sku.is_paused, sku.pause = number_of(next_due), ttl == '1', paused == '1', pause
     end
   end
-  if #sku.order > 1 then sort_names(sku.order) end
+  if order[2] then sort_names(order) end
   skus[name] = sku
   sku_order[#sku_order + 1] = sku
   return sku
 end
 
-local function available(level)
-  return level.on_hand - level.held - level.committed - level.deducted - level.safety - level.taken
-end
-
--- Moves a level's counters as part of an event, and tells the event.
-local function move(event, sku, level, on_hand, held, committed, deducted, safety)
-  level.on_hand, level.held, level.committed = level.on_hand + on_hand, level.held + held, level.committed + committed
-  level.deducted, level.safety = level.deducted + deducted, level.safety + safety
-  on_hand_moved, held_moved = on_hand_moved + on_hand, held_moved + held
-  committed_moved, deducted_moved = committed_moved + committed, deducted_moved + deducted
-  level.version, level.epoch, level.seq, level.at = level.version + 1, EPOCH, seq, now_text
-  level.is_dirty, sku.is_dirty = true, true
-  event[#event + 1] = format('L\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d', sku.plain, level.location,
-    level.on_hand, level.held, level.committed, level.deducted, level.safety, level.version,
-    on_hand, held, committed, deducted, safety)
-end
-
+-- Nothing is set to nil that is not there: even that would make a place for it, and the table grow.
 local function due_add(sku, id, deadline)
-  sku.added[id], sku.removed[id], sku.is_dirty = deadline, nil, true
+  sku.added[id], sku.is_dirty = deadline, true
+  if sku.removed[id] then sku.removed[id] = nil end
+end
+
+local function due_drop(sku, id)
+  if sku.removed == NONE then sku.removed = {} end
+  sku.removed[id], sku.is_dirty = true, true
+  if sku.added[id] then sku.added[id] = nil end
 end
 
 local function due_remove(sku, id, deadline)
-  sku.removed[id], sku.added[id], sku.is_dirty = true, nil, true
+  due_drop(sku, id)
   if deadline <= sku.next_due then sku.is_due_stale = true end -- it may have been the earliest: look again when writing
 end
 
@@ -110,17 +95,31 @@ local function set_fields(key, fields)
   for i = 1, #fields, 1000 do call('HSET', key, unpack(fields, i, math.min(i + 999, #fields))) end
 end
 
+-- The text of a deadline; those of one call are mostly the same.
+local function deadline_text(deadline)
+  if deadline ~= spelled_ms then spelled_ms, spelled_text = deadline, format('%d', deadline) end
+  return spelled_text
+end
+
+local function pack_head(sku)
+  return format('%d %d %d %s', sku.next_due, sku.has_ttl and 1 or 0, sku.is_paused and 1 or 0, sku.pause)
+end
+
 local function write_sku(sku)
   if not sku.is_dirty and not sku.is_due_stale then return end
   local key, due_key = BASE .. 's:' .. sku.name, BASE .. 'd:' .. sku.name
-  local gone, come = { 'ZREM', due_key }, { 'ZADD', due_key }
-  for id in pairs(sku.removed) do gone[#gone + 1] = id end
-  for id, deadline in pairs(sku.added) do
-    come[#come + 1] = format('%d', deadline)
-    come[#come + 1] = id
+  if next(sku.removed) then
+    local gone = { 'ZREM', due_key }
+    for id in pairs(sku.removed) do gone[#gone + 1] = id end
+    call(unpack(gone))
   end
-  if #gone > 2 then call(unpack(gone)) end
-  if #come > 2 then call(unpack(come)) end
+  if next(sku.added) then
+    local come, count = { 'ZADD', due_key }, 2
+    for id, deadline in pairs(sku.added) do
+      come[count + 1], come[count + 2], count = deadline_text(deadline), id, count + 2
+    end
+    call(unpack(come))
+  end
   local is_head_dirty = write_next_due(sku) or sku.is_head_dirty
   if not sku.is_dirty and not is_head_dirty then return end
   local fields = {}
@@ -140,15 +139,15 @@ local function write_sku(sku)
   end
   if is_head_dirty then
     fields[#fields + 1] = '*'
-    fields[#fields + 1] = format('%d %d %d %s %s\t%s', sku.next_due, sku.has_ttl and 1 or 0, sku.is_paused and 1 or 0,
-      sku.epoch, sku.seq, sku.reason)
+    fields[#fields + 1] = pack_head(sku)
   end
   set_fields(key, fields)
 end
 
 -- A sku as text for the answer: '*' line, then an L line per level, then an X line per level's sources.
 local function tell_sku(sku)
-  local lines = { format('*\t%s\t%d\t%s\t%s\t%s', sku.name, sku.is_paused and 1 or 0, sku.epoch, sku.seq, sku.reason) }
+  local pause = string.gsub(sku.pause, ' ', '\t', 1)
+  local lines = { '*\t' .. sku.name .. (sku.is_paused and '\t1\t' or '\t0\t') .. pause }
   for i = 1, #sku.order do
     local level = sku.levels[sku.order[i]]
     lines[#lines + 1] = 'L\t' .. level.location .. '\t' .. pack_level(level)

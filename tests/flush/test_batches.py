@@ -63,17 +63,18 @@ async def test_batch_keeps_sources_pauses_and_records(idle: Gateway) -> None:
 
 
 async def test_batch_names_what_is_to_be_settled(idle: Gateway) -> None:
-    """Skus, reservations that are no holds any more, and records without a reservation; a live hold is not among them."""
+    """Skus without a held unit, reservations that are no holds any more, and records without one; a live hold and its sku are not."""
     await idle.put("tee", 10)
+    await idle.put("mug", 10)
     await idle.put("hat", 10)
     await idle.pause("hat")
-    sold = await idle.confirm(await idle.reserve(("tee", 1), key="sold"))
+    sold = await idle.confirm(await idle.reserve(("mug", 1), key="sold"))
     await idle.reserve(("tee", 1), key="held")
     await idle.adjust("tee", 1, "fix")
     batch = await build_batch(0, 1, GENESIS, await read_entries(idle.shard, 0, GENESIS, 1000))
     names = touched(batch)
     (fix,) = [record for record, row in batch.requests.items() if row.operation == "adjust"]
-    assert sorted(names) == sorted(["s:main/tee", "s:main/hat", f"r:{sold.reservation.id.random_part}", f"q:{fix}"])
+    assert sorted(names) == sorted(["s:main/mug", "s:main/hat", f"r:{sold.reservation.id.random_part}", f"q:{fix}"])
 
 
 async def test_batch_of_an_entry_with_several_events_keeps_them_together() -> None:

@@ -274,9 +274,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     # -- totals -------------------------------------------------------------------------------------------------
     planted(
         "running totals do not go down",
-        "lua/_lib/skus.lua",
-        "held_moved + held",
-        "held_moved + math.max(held, 0)",
+        "lua/_lib/levels.lua",
+        "  held_moved = held_moved + held\n",
+        "  held_moved = held_moved + math.max(held, 0)\n",
         reason=r"K16 .*totals",
     ),
     # -- time and honesty -----------------------------------------------------------------------------------------
