@@ -63,7 +63,7 @@ async def _bound(rows: Written) -> list[Bound]:
             values += chain.from_iterable(islice(left, min(count - len(values) // width, ROWS_BETWEEN_YIELDS)))
             await asyncio.sleep(0)
         places = next(places for places in PLACES if places >= count)
-        values += [None] * (width * (places - count))
+        values += [0] * (width * (places - count))  # the driver takes five times as long over a None
         made.append((_rows_text(rows.table, rows.how, places), [*values, count]))
     return made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
 
 from gateway.domain.event import CHECKPOINT, EntryInvalid, Event
 from gateway.domain.reservation import STATE_OF_LETTER
@@ -34,30 +33,72 @@ def parts(entries: list[Entry]) -> list[list[Entry]]:
 
 async def build_batch(shard: int, epoch: int, previous_digest: str, entries: list[Entry]) -> Batch:
     """The batch of these consecutive entries, to be appended under `epoch`. At least one entry; one of the `parts` of a log."""
-    batch = Batch(
-        shard=shard,
-        epoch=epoch,
-        first_seq=entries[0].events[0].seq,
-        last_seq=entries[-1].seq,
-        previous_digest=previous_digest,
-        digest=entries[-1].digest,
-    )
-    newest = _Newest({}, {})
+    draft = Draft(shard, epoch, previous_digest, entries[0].events[0].seq)
     added = 0
     for entry in entries:
-        for event in entry.events:
-            _add(batch, newest, entry, event)
+        draft.add(entry)
         added += len(entry.events)
         if added >= EVENTS_BETWEEN_YIELDS:
             added = 0
             await asyncio.sleep(0)
-    for event, line in newest.levels.values():
-        _add_level(batch, event, line)
-    for count, (event, line, rows) in enumerate(newest.reservations.values(), 1):
-        _add_reservation(batch, event, line, rows)
-        if count % EVENTS_BETWEEN_YIELDS == 0:
-            await asyncio.sleep(0)
-    return batch
+    return draft.batch()
+
+
+class Draft:
+    """A batch in the making, entry after entry.
+
+    What an entry tells becomes rows at once, so that its lines can be forgotten while the processor still has them at hand: read
+    first and made into rows when two thousand events had been read, they took half as long again.
+    """
+
+    def __init__(self, shard: int, epoch: int, previous_digest: str, first_seq: int) -> None:
+        """There is no entry in it yet."""
+        self._batch = Batch(shard, epoch, first_seq, first_seq - 1, previous_digest, previous_digest)
+        #: The newest line of each level: a thousand events of one hot sku are one row in the end.
+        self._levels: dict[tuple[str, str, str], tuple[Event, str]] = {}
+
+    def __len__(self) -> int:
+        """The number of events so far."""
+        return len(self._batch.events)
+
+    def add(self, entry: Entry) -> None:
+        """The entry that comes next is in the batch. Raises EntryInvalid."""
+        batch, levels = self._batch, self._levels
+        batch.last_seq, batch.digest = entry.seq, entry.digest
+        for event in entry.events:
+            head = ""
+            rows: list[str] = []
+            for line in event.lines:
+                letter = line[0]
+                if letter == "L":
+                    _, sku, location, _ = line.split("\t", 3)
+                    levels[event.shop, sku, location] = (event, line)
+                elif letter == "R":
+                    head = line
+                elif letter == "I":
+                    rows.append(line[2:])
+                else:
+                    _add_rare(batch, event, line.split("\t"))
+            random_part = _add_reservation(batch, event, head, rows) if head else None
+            batch.events.append(
+                EventRow(
+                    event.epoch,
+                    event.seq,
+                    entry.seq,
+                    event.type,
+                    event.at_ms,
+                    event.shop,
+                    random_part,
+                    event.payload,
+                    entry.digest,
+                )
+            )
+
+    def batch(self) -> Batch:
+        """All that was added. Nothing is added afterwards."""
+        for event, line in self._levels.values():
+            _add_level(self._batch, event, line)
+        return self._batch
 
 
 def touched(batch: Batch) -> list[str]:
@@ -70,43 +111,6 @@ def touched(batch: Batch) -> list[str]:
     settled = [f"r:{row.random_part}" for row in batch.reservations.values() if row.state != "held"]
     records = [f"q:{row.record}" for row in batch.requests.values() if not row.target]
     return [*skus, *settled, *records]
-
-
-class _Newest(NamedTuple):
-    """The newest line of each level and of each reservation: a thousand events of one hot sku are one row in the end."""
-
-    levels: dict[tuple[str, str, str], tuple[Event, str]]
-    reservations: dict[str, tuple[Event, str, list[str]]]
-
-
-def _add(batch: Batch, newest: _Newest, entry: Entry, event: Event) -> None:
-    random_part: str | None = None
-    rows: list[str] = []
-    for line in event.lines:
-        letter = line[0]
-        if letter == "L":
-            _, sku, location, _ = line.split("\t", 3)
-            newest.levels[event.shop, sku, location] = (event, line)
-        elif letter == "R":
-            random_part = line.split("\t", 2)[1]
-            newest.reservations[random_part] = (event, line, rows)
-        elif letter == "I":
-            rows.append(line[2:])
-        else:
-            _add_rare(batch, event, line.split("\t"))
-    batch.events.append(
-        EventRow(
-            event.epoch,
-            event.seq,
-            entry.seq,
-            event.type,
-            event.at_ms,
-            event.shop,
-            random_part,
-            event.payload,
-            entry.digest,
-        )
-    )
 
 
 def _add_rare(batch: Batch, event: Event, fact: list[str]) -> None:
@@ -153,12 +157,15 @@ def _add_level(batch: Batch, event: Event, line: str) -> None:
     )
 
 
-def _add_reservation(batch: Batch, event: Event, line: str, rows: list[str]) -> None:
+def _add_reservation(batch: Batch, event: Event, line: str, rows: list[str]) -> str:
+    """The reservation is in the batch as this event left it; returns its random part."""
     _, random_part, head = line.split("\t", 2)
     letter, deadline, _, _, birth_epoch, birth_seq, created, _, ended, shop, _, reference, customer, *_ = head.split(
         "\t"
     )
-    skus = tuple(dict.fromkeys([row.split("\t", 1)[0] for row in rows]))
+    skus = tuple([row.partition("\t")[0] for row in rows])
+    if len(skus) > 1:  # few have several, of which the same in two places is one
+        skus = tuple(dict.fromkeys(skus))
     batch.reservations[random_part] = ReservationRow(
         random_part,
         shop,
@@ -176,3 +183,4 @@ def _add_reservation(batch: Batch, event: Event, line: str, rows: list[str]) -> 
         event.seq,
         "\n".join([head, *rows]),
     )
+    return random_part

@@ -133,7 +133,8 @@ class Flusher:
         count = 0
         following: Batch | None = batch
         while following is not None:
-            count, is_last = count + len(following.events), not upcoming.has_parts
+            count += len(following.events)
+            is_last = count >= self._batch_max or not upcoming.has_rows
             following = await self._flush(upcoming, following)
             if upcoming.epoch != self._epoch:
                 return count  # the shard was opened anew, and goes on from what that found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 
+from gateway.domain.event import CHECKPOINT
 from gateway.durable.ledger import Batch
-from gateway.flush.batches import build_batch, parts
-from gateway.hot.log import Entry, read_entries
+from gateway.flush.batches import Draft
+from gateway.hot.log import EVENTS_BETWEEN_YIELDS, Row, entry_of, read_rows
 from gateway.hot.shard import Shard
 
 ENTRIES_MAX = 100  # entries read by one call of Redis; each may carry as many events
@@ -26,48 +28,49 @@ class Upcoming:
         self.ready: Batch | None = None
         self._shard = shard
         self._batch_max = batch_max
-        self._read_seq, self._read_digest = seq, digest
-        self._made_digest = digest
-        self._parts: deque[list[Entry]] = deque()
+        self._seq, self._digest = seq, digest  # of the last entry that is in a batch
+        self._rows: deque[Row] = deque()
         self._is_full = True
 
     @property
-    def has_parts(self) -> bool:
-        """Whether more was read at once than the batches that were made of it."""
-        return bool(self._parts)
+    def has_rows(self) -> bool:
+        """Whether more was read at once than is in the batches that were made of it."""
+        return bool(self._rows)
 
     @property
     def has_more(self) -> bool:
         """Whether another batch is there for sure, or was at the last reading, which ended at its bound."""
-        return bool(self._parts) or self._is_full
+        return bool(self._rows) or self._is_full
 
     async def next(self) -> Batch | None:
         """The next batch, read where that is needed; None at the log's end, which may be another one the next time.
+
+        It has about `batch_max` events, fewer where the log ends, or at a checkpoint event: totals are compared at a batch's end.
 
         Raises ChainBroken, EntryInvalid, HotStoreUnavailable.
         """
         if self.ready is not None:
             ready, self.ready = self.ready, None
             return ready
-        if not self._parts:
-            self._parts.extend(parts(await self._read()))
-        if not self._parts:
-            return None
-        batch = await build_batch(self._shard.number, self.epoch, self._made_digest, self._parts.popleft())
-        self._made_digest = batch.digest
-        return batch
+        draft = Draft(self._shard.number, self.epoch, self._digest, self._seq + 1)
+        self._is_full = self._is_full or not self._rows  # the log may have grown since it was read to its end
+        since = 0
+        while len(draft) < self._batch_max and (self._rows or (self._is_full and await self._read())):
+            entry = entry_of(self._rows.popleft(), self._seq, self._digest)
+            draft.add(entry)
+            self._seq, self._digest = entry.seq, entry.digest
+            if entry.events[-1].type == CHECKPOINT:
+                break
+            since += len(entry.events)
+            if since >= EVENTS_BETWEEN_YIELDS:
+                since = 0
+                await asyncio.sleep(0)
+        return draft.batch() if draft else None
 
-    async def _read(self) -> list[Entry]:
-        """What is new, up to about `batch_max` events."""
-        entries: list[Entry] = []
-        before, count = self._read_seq, min(ENTRIES_MAX, self._batch_max)
-        self._is_full = False
-        while self._read_seq - before < self._batch_max:
-            page = await read_entries(self._shard, self._read_seq, self._read_digest, count)
-            entries += page
-            if page:
-                self._read_seq, self._read_digest = page[-1].seq, page[-1].digest
-            if len(page) < count:
-                return entries
-        self._is_full = True
-        return entries
+    async def _read(self) -> bool:
+        """Whether there was more behind the rows that are left."""
+        count = min(ENTRIES_MAX, self._batch_max)
+        rows = await read_rows(self._shard, self._seq, count)
+        self._rows.extend(rows)
+        self._is_full = len(rows) == count
+        return bool(rows)

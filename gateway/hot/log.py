@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from gateway.domain.event import Event, is_chained, parse_events
 from gateway.hot.shard import Shard
+
+#: An entry as XRANGE tells it: its id, and its fields and values by turns.
+Row: TypeAlias = list[Any]
 
 EVENTS_BETWEEN_YIELDS = 100  # events parsed before requests are let through, about a millisecond
 
@@ -39,24 +43,37 @@ async def read_entries(
 
     Raises ChainBroken, HotStoreUnavailable, and EntryInvalid for an entry that this version can not read.
     """
-    key = generation_log or shard.keys.log
-    rows = await shard.ask_list("XRANGE", key, f"({after_seq}-0", "+", "COUNT", count)
     entries: list[Entry] = []
     parsed = 0
-    for id, fields in rows:
-        seq = int(id.split("-", 1)[0])
-        if len(fields) != 4 or fields[0] != "e" or fields[2] != "d":
-            raise ChainBroken(f"entry {id} is not one of ours", entries)
-        payload, digest = fields[1], fields[3]
-        if not is_chained(previous_digest, payload, digest):
-            raise ChainBroken(f"entry {id} does not follow the digest {previous_digest}", entries)
-        events = parse_events(payload)
-        if events[0].seq != after_seq + 1 or events[-1].seq != seq:
-            raise ChainBroken(f"entry {id} begins at {events[0].seq}, but {after_seq} came before", entries)
-        entries.append(Entry(seq, payload, digest, events))
-        parsed += len(events)
+    for row in await read_rows(shard, after_seq, count, generation_log=generation_log):
+        try:
+            entry = entry_of(row, after_seq, previous_digest)
+        except ChainBroken as broken:
+            raise ChainBroken(str(broken), entries) from broken
+        entries.append(entry)
+        parsed += len(entry.events)
         if parsed >= EVENTS_BETWEEN_YIELDS:
             parsed = 0
             await asyncio.sleep(0)
-        after_seq, previous_digest = seq, digest
+        after_seq, previous_digest = entry.seq, entry.digest
     return entries
+
+
+async def read_rows(shard: Shard, after_seq: int, count: int, *, generation_log: str = "") -> list[Row]:
+    """At most `count` entries after the given seq, as Redis tells them. Raises HotStoreUnavailable."""
+    return await shard.ask_list("XRANGE", generation_log or shard.keys.log, f"({after_seq}-0", "+", "COUNT", count)
+
+
+def entry_of(row: Row, after_seq: int, previous_digest: str) -> Entry:
+    """The entry, which follows the one that ended at `after_seq` with `previous_digest`. Raises ChainBroken, EntryInvalid."""
+    id, fields = row
+    seq = int(id.split("-", 1)[0])
+    if len(fields) != 4 or fields[0] != "e" or fields[2] != "d":
+        raise ChainBroken(f"entry {id} is not one of ours")
+    payload, digest = fields[1], fields[3]
+    if not is_chained(previous_digest, payload, digest):
+        raise ChainBroken(f"entry {id} does not follow the digest {previous_digest}")
+    events = parse_events(payload)
+    if events[0].seq != after_seq + 1 or events[-1].seq != seq:
+        raise ChainBroken(f"entry {id} begins at {events[0].seq}, but {after_seq} came before")
+    return Entry(seq, payload, digest, events)

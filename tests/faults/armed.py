@@ -74,7 +74,7 @@ _OPENER: Final = "gateway.service.opening:Opener"
 AT_WORK: Final = {
     # A script has changed something, nobody has been answered.
     "answer": Point("gateway.hot.shard:Shard.run", "after", lambda arguments, _: arguments[1] in CHANGES),
-    "read": Point("gateway.flush.upcoming:Upcoming._read", "after", lambda _, entries: bool(entries)),
+    "read": Point("gateway.flush.upcoming:Upcoming._read", "after", lambda _, has_read: bool(has_read)),
     # The gate has let the batch pass, and its row is locked; what is written comes next.
     "gate": Point("gateway.durable.postgres_append:copy_rows", "before", _by("flusher")),
     "commit": Point("gateway.durable.postgres_append:commit", "before", _by("flusher")),

@@ -12,7 +12,7 @@ import pytest
 from gateway.domain.errors import HotStoreUnavailable
 from gateway.durable.ledger import Batch, LedgerUnavailable
 from gateway.flush.upcoming import Upcoming
-from gateway.hot.log import ChainBroken, Entry
+from gateway.hot.log import ChainBroken
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 
@@ -40,11 +40,11 @@ async def test_upcoming_batch_is_made_while_one_is_on_its_way(behind: Gateway, m
     append, read = behind.ledger.append, Upcoming._read
     is_read, told, under_way = asyncio.Event(), list[str](), 0
 
-    async def reading(upcoming: Upcoming) -> list[Entry]:
-        entries = await read(upcoming)
-        told.append(f"read {entries[0].seq}" if entries else "end")
+    async def reading(upcoming: Upcoming) -> bool:
+        has_read = await read(upcoming)
+        told.append(f"read {upcoming._seq + 1}" if has_read else "end")
         is_read.set()
-        return entries
+        return has_read
 
     async def watched(batch: Batch) -> bool:
         nonlocal under_way
@@ -134,8 +134,8 @@ async def test_upcoming_batch_that_cannot_be_read_costs_nothing_of_the_one_befor
     read = Upcoming._read
     failures: list[int] = []
 
-    async def fails_once(upcoming: Upcoming) -> list[Entry]:
-        if upcoming._read_seq == BATCH_MAX and not failures:
+    async def fails_once(upcoming: Upcoming) -> bool:
+        if upcoming._seq == BATCH_MAX and not failures:
             failures.append(1)
             raise HotStoreUnavailable("Redis does not answer")
         return await read(upcoming)
