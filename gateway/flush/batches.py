@@ -51,8 +51,10 @@ async def build_batch(shard: int, epoch: int, previous_digest: str, entries: lis
         if added >= EVENTS_BETWEEN_YIELDS:
             added = 0
             await asyncio.sleep(0)
-    for event, line in newest.levels.values():
+    for count, (event, line) in enumerate(newest.levels.values(), 1):
         _add_level(batch, event, line)
+        if count % EVENTS_BETWEEN_YIELDS == 0:
+            await asyncio.sleep(0)
     for count, (event, line, rows) in enumerate(newest.reservations.values(), 1):
         _add_reservation(batch, event, line, rows)
         if count % EVENTS_BETWEEN_YIELDS == 0:
