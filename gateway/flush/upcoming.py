@@ -65,7 +65,7 @@ class Upcoming:
             if since >= EVENTS_BETWEEN_YIELDS:
                 since = 0
                 await asyncio.sleep(0)
-        return draft.batch() if draft else None
+        return await draft.batch() if draft else None
 
     async def _read(self) -> bool:
         """Whether there was more behind the rows that are left."""
