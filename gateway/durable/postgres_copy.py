@@ -1,6 +1,6 @@
 """New rows as COPY takes them: lines of CSV, made a few hundred at a time and sent while the server takes in those before.
 
-A line is one formatting, which took a third of what it took to make a tuple of the row and let the driver encode it value by value.
+A line is one formatting, which takes half of what it took to make a tuple of the row and let the driver encode it value by value.
 Quote and delimiter are signs that no name and no text of a client can hold, so nothing needs to be looked at sign by sign here.
 """
 
