@@ -11,7 +11,7 @@ ASCII = [chr(code) for code in range(128)]
 
 
 def test_text_of_ascii_is_judged_as_the_pattern_says() -> None:
-    """Every text of up to two ASCII characters, and each character within a longer one, is taken if and only if the pattern takes it."""
+    """Every text of up to two ASCII characters, and each character within a longer one, is taken where the pattern takes it."""
     pattern = re.compile(TEXT_PATTERN[:-1])
     texts = ["", *ASCII, *("".join(pair) for pair in product(ASCII, repeat=2)), *(f"a{one}b" for one in ASCII)]
 
