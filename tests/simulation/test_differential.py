@@ -120,10 +120,8 @@ class Pair:
 
     def _execute(self, command: Command, reply: Any, first_ms: int, last_ms: int) -> Any:
         """The simulated reply. Where the real one does not tell its instant, any that it can have had is right."""
-        server, last_ms = (
-            self.simulated,
-            max(first_ms, last_ms),
-        )  # the host's clock may be set back by a moment meanwhile
+        server = self.simulated
+        last_ms = max(first_ms, last_ms)  # the host's clock may be set back by a moment meanwhile
         before = server.keys.copy() if first_ms < last_ms else server.keys
         for now_ms in range(first_ms, last_ms + 1):
             self.set_clock(now_ms)
