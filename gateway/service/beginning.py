@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from gateway.domain.answer import ReservationAnswer
@@ -50,7 +49,7 @@ class Begun:
             self._ended(Corrupt(f"what Redis answered cannot be read: {unreadable}"))
         else:
             if self._ack == "durable":
-                books.await_commit(epoch, seq, Committing(answer, books.ack_timeout_s, self._ended))
+                books.await_commit(epoch, seq, Committing(answer, self._ended))
             else:
                 answer.durable = books.is_settled(epoch, seq)
                 self._ended(answer)
@@ -62,15 +61,14 @@ class Begun:
 
 
 class Committing:
-    """An applied change that is answered when it is committed; see `Waiter`. When its time is over, that is told instead."""
+    """An applied change that is answered when it is committed, or when its time is over; see `Waiter`."""
 
-    __slots__ = ("_answer", "_ended", "_is_done", "_timer")
+    __slots__ = ("_answer", "_ended", "_is_done")
 
-    def __init__(self, answer: ReservationAnswer, timeout_s: float, ended: Ended) -> None:
+    def __init__(self, answer: ReservationAnswer, ended: Ended) -> None:
         self._answer = answer
         self._ended = ended
         self._is_done = False
-        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
 
     def done(self) -> bool:
         """Whether it has been answered."""
@@ -79,15 +77,10 @@ class Committing:
     def set_result(self, _result: None) -> None:
         """It is committed."""
         self._is_done = True
-        self._timer.cancel()
         self._answer.durable = True
         self._ended(self._answer)
 
     def set_exception(self, problem: NotReached | TooManyWaiting) -> None:
         """Its commit will not be seen."""
         self._is_done = True
-        self._timer.cancel()
         self._ended(durability_unknown(str(problem), self._answer.told))
-
-    def _give_up(self) -> None:
-        self.set_exception(NotReached("the commit was not seen in time"))
