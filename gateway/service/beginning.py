@@ -10,23 +10,29 @@ from gateway.domain.errors import Corrupt, GatewayError
 from gateway.flush.watermark import NotReached, TooManyWaiting
 from gateway.hot.grouping import Resent, Result
 from gateway.service.books import UNJUDGED, Books, durability_unknown
-from gateway.service.port import Ended
+from gateway.service.port import Ended, Expect
 from gateway.service.verdict import unless_resent
 
 
 class Begun:
     """The receiver of a result; see `Receiver`. `ended` is told once: the answer, what was refused, or None for UNJUDGED."""
 
-    __slots__ = ("_ack", "_books", "_ended", "_is_done", "_judge")
+    __slots__ = ("_ack", "_books", "_ended", "_expect", "_is_done", "_judge")
 
     def __init__(
-        self, books: Books, ack: Ack, judge: Callable[[str, list[str]], ReservationAnswer], ended: Ended
+        self,
+        books: Books,
+        ack: Ack,
+        judge: Callable[[str, list[str]], ReservationAnswer],
+        ended: Ended,
+        expect: Expect,
     ) -> None:
         """`judge` makes the answer of a status and its fields, or raises the refusal."""
         self._books = books
         self._ack = ack
         self._judge = judge
         self._ended = ended
+        self._expect = expect
         self._is_done = False
 
     def done(self) -> bool:
@@ -49,7 +55,10 @@ class Begun:
             self._ended(Corrupt(f"what Redis answered cannot be read: {unreadable}"))
         else:
             if self._ack == "durable":
-                books.await_commit(epoch, seq, Committing(answer, self._ended))
+                committing = Committing(answer, self._ended, self._expect)
+                books.await_commit(epoch, seq, committing)
+                if not committing.done():
+                    books.preparing.add(committing)
             else:
                 answer.durable = books.is_settled(epoch, seq)
                 self._ended(answer)
@@ -63,24 +72,38 @@ class Begun:
 class Committing:
     """An applied change that is answered when it is committed, or when its time is over; see `Waiter`."""
 
-    __slots__ = ("_answer", "_ended", "_is_done")
+    __slots__ = ("_answer", "_ended", "_expect", "_is_done")
 
-    def __init__(self, answer: ReservationAnswer, ended: Ended) -> None:
+    def __init__(self, answer: ReservationAnswer, ended: Ended, expect: Expect) -> None:
         self._answer = answer
         self._ended = ended
+        self._expect = expect
         self._is_done = False
 
     def done(self) -> bool:
         """Whether it has been answered."""
         return self._is_done
 
+    def prepare(self) -> None:
+        """What is told when the commit is seen has been told as expected, unless this is done."""
+        if not self._is_done:
+            self._answer.durable = True  # nobody else has this answer, and where the commit is not seen nobody gets it
+            self._expect(self._answer)
+
     def set_result(self, _result: None) -> None:
         """It is committed."""
-        self._is_done = True
-        self._answer.durable = True
-        self._ended(self._answer)
+        answer, ended = self._leave()
+        answer.durable = True
+        ended(answer)
 
     def set_exception(self, problem: NotReached | TooManyWaiting) -> None:
         """Its commit will not be seen."""
+        answer, ended = self._leave()
+        ended(durability_unknown(str(problem), answer.told))
+
+    def _leave(self) -> tuple[ReservationAnswer, Ended]:
+        """It is done. Whoever still keeps it, to see whether it is, keeps nothing else."""
+        answer, ended = self._answer, self._ended
+        del self._answer, self._ended, self._expect
         self._is_done = True
-        self._ended(durability_unknown(str(problem), self._answer.told))
+        return answer, ended

@@ -17,6 +17,7 @@ from gateway.hot.gathered import Receiver
 from gateway.hot.grouping import Grouping, Result
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
+from gateway.service.preparing import Preparing
 
 ROUNDS_MAX = 2000  # times one request may load, or take back what is due; 64 holds each
 UNJUDGED = frozenset({"NOT_LOADED", "MORE_DUE"})  # statuses after which a script is run again
@@ -53,6 +54,7 @@ class Books:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loader = Loader(shard, ledger, policy)
         self._ack_timeout_ms = ack_timeout_ms
+        self.preparing = Preparing()
         self._deadlines = Deadlines(ack_timeout_ms / 1000)
         self._wake_flusher = wake_flusher
 
