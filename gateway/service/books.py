@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from gateway.domain.answer import Told
 from gateway.domain.command import Ack, Call
@@ -85,11 +86,21 @@ class Books:
         self._changes.add(text, receiver, random_part)
 
     async def _mend(self, status: str, names: list[str]) -> None:
-        """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
+        """What kept a script from judging is out of the way: what it lacked is loaded. Raises as `load`."""
         if status == "NOT_LOADED":
-            absent = await self._loader.load(names)
-            if absent:
-                raise Absent(absent)
+            await self.load(names)
+
+    async def load(self, names: list[str]) -> None:
+        """What a script lacked is in Redis, or may be asked for again. Raises Absent, and what `Loader.load` raises."""
+        absent = await self._loader.load(names)
+        if absent:
+            raise Absent(absent)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """The work is under way, and nobody awaits it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def time_left(self, call: Call) -> int:
         """Milliseconds the request may still wait, 0 = no bound of its own. Raises Overloaded when they are over."""
@@ -125,9 +136,7 @@ class Books:
             waiter.set_result(None)
             return
         if epoch > self.watermark.epoch:  # the shard is open already, the watermark learns of it in a moment
-            task = asyncio.create_task(self._reach(epoch, seq, waiter))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.begin(self._reach(epoch, seq, waiter))
             return
         try:
             self.watermark.add(epoch, seq, waiter)

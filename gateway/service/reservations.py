@@ -66,7 +66,8 @@ class ReservationService:
         books = self._books
         text = self.reserve_text(command, call, mint_random_part(), has_asked=False)
         judge = partial(verdict.reserved, shard=books.shard.number)
-        books.begin_reserve(text, Begun(books, call.ack or self._acks["reserve"], judge, ended))
+        again = partial(books.begin_reserve, text)
+        again(Begun(books, call.ack or self._acks["reserve"], judge, ended, again))
         return True
 
     def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
@@ -76,8 +77,8 @@ class ReservationService:
             return False
         books, name = self._books, type(command).__name__.lower()
         judge = partial(verdict.changed, name, shard=books.shard.number, public_id=command.id)
-        begun = Begun(books, call.ack or self._acks[name], judge, ended)
-        books.begin_change(self.change_text(command, call, id), id.random_part, begun)
+        again = partial(books.begin_change, self.change_text(command, call, id), id.random_part)
+        again(Begun(books, call.ack or self._acks[name], judge, ended, again))
         return True
 
     def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Awaitable[list[str]]:
