@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.domain.counted import counted
 from gateway.domain.repair import Adopt, HumanTask, Plan, Step
 from gateway.durable.ledger import ShardRow
 from gateway.hot.keys import Keys
@@ -69,8 +70,9 @@ async def _lost(shard: Shard, row: ShardRow, meta: Meta) -> str:
         if cursor == "0":
             break
     named = ", ".join(sorted(made)[:NAMED_MAX]) + (", …" if len(made) > NAMED_MAX else "")
+    still = counted(len(made), "reservation")
     return (
-        f"what came after seq {row.checkpoint} is lost. Redis still has {len(made)} reservations made since, {sold} of them sold,"
+        f"what came after seq {row.checkpoint} is lost. Redis still has {still} made since, {sold} of them sold,"
         f" which will be answered as lost{': ' + named if made else ''};"
-        f" and {changed} older ones that changed since, which will be as they were"
+        f" and the changes since of {counted(changed, 'older one')} will be undone"
     )
