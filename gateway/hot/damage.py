@@ -47,15 +47,16 @@ async def condemn(shard: Shard, why: str) -> None:
         await shard.ask("HSET", meta, "poison", why)
 
 
-async def is_meddled(shard: Shard, why: str, keys: Iterable[str], arguments: Iterable[str]) -> bool:
+async def is_meddled(shard: Shard, why: str, called: Iterable[str]) -> bool:
     """Whether a script broke off, before its first write, over what none of our scripts makes; then the shard is condemned.
 
-    `why` is the script and its error, `keys` and `arguments` are what it was called with.
+    `why` is the script and its error, `called` are the keys and arguments of its call.
     """
     if "WRONGTYPE" not in why:
-        names = [key.removeprefix(shard.keys.base) for key in keys]
-        names += [name for text in arguments for name in touched_names(text)]
-        return await is_garbage(shard, why, names)
+        base = shard.keys.base
+        return await is_garbage(
+            shard, why, [name for text in called for name in touched_names(text.removeprefix(base))]
+        )
     with suppress(HotStoreUnavailable):  # told or not, whoever calls next finds it again
         await condemn(shard, why)
     return True
