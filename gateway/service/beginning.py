@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Ack
 from gateway.domain.errors import Corrupt, GatewayError
@@ -13,6 +15,8 @@ from gateway.hot.grouping import Resent, Result
 from gateway.service.books import UNJUDGED, Absent, Books, durability_unknown
 from gateway.service.port import Ended
 from gateway.service.verdict import unless_resent
+
+log = structlog.get_logger(__name__)
 
 
 class Begun:
@@ -59,6 +63,7 @@ class Begun:
         except GatewayError as refusal:
             self._ended(unless_resent(refusal, isinstance(result, Resent)))
         except (ValueError, IndexError, KeyError) as unreadable:
+            log.error("answer_unreadable", status=result[0], of=result[1:2], problem=repr(unreadable))
             self._ended(Corrupt(f"what Redis answered cannot be read: {unreadable}"))
         else:
             if self._ack == "durable":

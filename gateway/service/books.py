@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.domain.answer import Told
 from gateway.domain.command import Ack, Call
-from gateway.domain.errors import DurabilityUnknown, GatewayError, Overloaded, ReservationLost, ReservationNotFound
+from gateway.domain.errors import (
+    Corrupt,
+    DurabilityUnknown,
+    GatewayError,
+    Outcome,
+    Overloaded,
+    ReservationLost,
+    ReservationNotFound,
+    ShardRecovering,
+)
 from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
 from gateway.flush.watermark import NotReached, TooManyWaiting, Waiter, Watermark
+from gateway.hot.damage import is_garbage
 from gateway.hot.gathered import Receiver
 from gateway.hot.grouping import Grouping, Result
 from gateway.hot.shard import Answer, Shard
@@ -101,6 +112,20 @@ class Books:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @asynccontextmanager
+    async def legible(self, name: str, outcome: Outcome) -> AsyncIterator[None]:
+        """What Redis answered of this key is read within. `outcome` is that of the call where it cannot be.
+
+        Raises ShardRecovering where the key holds garbage, for a rebuild mends it; else Corrupt.
+        """
+        try:
+            yield
+        except (ValueError, KeyError, IndexError) as problem:
+            why = f"what Redis answered of {name} cannot be read: {problem!r}"
+            if await is_garbage(self.shard, why, [name]):
+                raise ShardRecovering(outcome=outcome) from problem
+            raise Corrupt(why) from problem
 
     def time_left(self, call: Call) -> int:
         """Milliseconds the request may still wait, 0 = no bound of its own. Raises Overloaded when they are over."""

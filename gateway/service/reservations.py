@@ -100,7 +100,8 @@ class ReservationService:
         shard = books.shard
         answer = await shard.run("read_reservation", (shard.keys.reservation(id.random_part),), (id.random_part,))
         if answer.status == "FOUND":
-            reservation = parse_reservation(shard.number, answer.fields[0], answer.fields[1])
+            async with books.legible(f"r:{id.random_part}", "not_applied"):
+                reservation = parse_reservation(shard.number, answer.fields[0], answer.fields[1])
         else:
             text = await verdict.durable_read(books.ledger.read_reservation(id.random_part))
             if text is None:
@@ -137,7 +138,8 @@ class ReservationService:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}"})
             raise books.missing(id) from None
         try:
-            changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
+            async with books.legible(f"r:{id.random_part}", "unknown"):
+                changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
         except GatewayError as refusal:
             raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(changed, call.ack or self._acks[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -21,7 +21,7 @@ from gateway.web.bodies import (
     ReserveBody,
     check,
 )
-from gateway.web.exchange import Exchange
+from gateway.web.exchange import IDEMPOTENCY_KEY, IF_MATCH, Exchange
 from gateway.web.fields import is_idempotency_key
 from gateway.web.json_text import RepeatedKey, repeated_keys
 from gateway.web.reading import read_form
@@ -38,14 +38,24 @@ from gateway.web.site import Site
 from gateway.web.stock import adjust_command
 from gateway.web.wire import Answer
 
+#: Headers of single calls that a batch as a whole has no meaning for. Who sends one relies on it, so it is not passed over.
+_HAS_NO: Final = {
+    IDEMPOTENCY_KEY: "is not for a batch: each operation has its own `idempotency_key`",
+    IF_MATCH: "is not for a batch: a level's version is judged by single calls alone",
+}
+
 
 async def batch(site: Site, exchange: Exchange) -> Answer:
     """Each operation has its result, in order; one that failed has not stopped the others.
 
-    The batch's shop is that of every operation whose body names none.
+    The batch's shop is that of every operation whose body names none. The headers `Idempotency-Key` and `If-Match` of single calls are
+    refused: each operation has its own `idempotency_key`, and none judges a level's version.
     """
     parsed, body = await read_form(exchange, BatchBody, site.limits)
     exchange.errors = [error for error in exchange.errors if not _is_of_an_operation(error)]
+    for header, message in _HAS_NO.items():
+        if header in exchange.request.headers:
+            exchange.wrong(str(header), message)
     call = exchange.call(parsed)
     if body is None or exchange.errors:
         raise exchange.refusal()
@@ -73,7 +83,7 @@ async def batch(site: Site, exchange: Exchange) -> Answer:
 
 def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchCommand | None) -> dict[str, Any]:
     if isinstance(answer, GatewayError):
-        body = site.problems.body(answer, exchange.request_id)
+        body = site.problems.result(answer, exchange.request_id)
         return {"status": body["status"], "body": body}
     if isinstance(answer, ReservationAnswer):
         is_reserve = isinstance(command, Reserve)
