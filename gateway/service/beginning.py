@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -13,7 +12,7 @@ from gateway.domain.errors import Corrupt, GatewayError
 from gateway.flush.watermark import NotReached, TooManyWaiting
 from gateway.hot.grouping import Resent, Result
 from gateway.service.books import UNJUDGED, Absent, Books, durability_unknown
-from gateway.service.port import Ended
+from gateway.service.port import Ended, Expect
 from gateway.service.verdict import unless_resent
 
 log = structlog.get_logger(__name__)
@@ -22,7 +21,7 @@ log = structlog.get_logger(__name__)
 class Begun:
     """The receiver of a result; see `Receiver`. `ended` is told once: the answer, what was refused, or None for UNJUDGED."""
 
-    __slots__ = ("_ack", "_again", "_books", "_ended", "_is_done", "_judge")
+    __slots__ = ("_ack", "_again", "_books", "_ended", "_expect", "_is_done", "_judge")
 
     def __init__(
         self,
@@ -30,6 +29,7 @@ class Begun:
         ack: Ack,
         judge: Callable[[str, list[str]], ReservationAnswer],
         ended: Ended,
+        expect: Expect,
         again: Callable[[Begun], None] | None = None,
     ) -> None:
         """`judge` makes the answer of a status and its fields, or raises the refusal.
@@ -40,6 +40,7 @@ class Begun:
         self._ack = ack
         self._judge = judge
         self._ended = ended
+        self._expect = expect
         self._again = again
         self._is_done = False
 
@@ -67,7 +68,10 @@ class Begun:
             self._ended(Corrupt(f"what Redis answered cannot be read: {unreadable}"))
         else:
             if self._ack == "durable":
-                books.await_commit(epoch, seq, Committing(answer, books.ack_timeout_s, self._ended))
+                committing = Committing(answer, self._ended, self._expect)
+                books.await_commit(epoch, seq, committing)
+                if not committing.done():
+                    books.preparing.add(committing)
             else:
                 answer.durable = books.is_settled(epoch, seq)
                 self._ended(answer)
@@ -83,7 +87,7 @@ class Begun:
         except Exception:  # noqa: BLE001  # whatever it is, the long way meets it again and says it
             self._ended(None)
         else:
-            again(Begun(self._books, self._ack, self._judge, self._ended))
+            again(Begun(self._books, self._ack, self._judge, self._ended, self._expect))
 
     def set_exception(self, problem: GatewayError) -> None:
         """The call failed."""
@@ -92,32 +96,40 @@ class Begun:
 
 
 class Committing:
-    """An applied change that is answered when it is committed; see `Waiter`. When its time is over, that is told instead."""
+    """An applied change that is answered when it is committed, or when its time is over; see `Waiter`."""
 
-    __slots__ = ("_answer", "_ended", "_is_done", "_timer")
+    __slots__ = ("_answer", "_ended", "_expect", "_is_done")
 
-    def __init__(self, answer: ReservationAnswer, timeout_s: float, ended: Ended) -> None:
+    def __init__(self, answer: ReservationAnswer, ended: Ended, expect: Expect) -> None:
         self._answer = answer
         self._ended = ended
+        self._expect = expect
         self._is_done = False
-        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
 
     def done(self) -> bool:
         """Whether it has been answered."""
         return self._is_done
 
+    def prepare(self) -> None:
+        """What is told when the commit is seen has been told as expected, unless this is done."""
+        if not self._is_done:
+            self._answer.durable = True  # nobody else has this answer, and where the commit is not seen nobody gets it
+            self._expect(self._answer)
+
     def set_result(self, _result: None) -> None:
         """It is committed."""
-        self._is_done = True
-        self._timer.cancel()
-        self._answer.durable = True
-        self._ended(self._answer)
+        answer, ended = self._leave()
+        answer.durable = True
+        ended(answer)
 
     def set_exception(self, problem: NotReached | TooManyWaiting) -> None:
         """Its commit will not be seen."""
-        self._is_done = True
-        self._timer.cancel()
-        self._ended(durability_unknown(str(problem), self._answer.told))
+        answer, ended = self._leave()
+        ended(durability_unknown(str(problem), answer.told))
 
-    def _give_up(self) -> None:
-        self.set_exception(NotReached("the commit was not seen in time"))
+    def _leave(self) -> tuple[ReservationAnswer, Ended]:
+        """It is done. Whoever still keeps it, to see whether it is, keeps nothing else."""
+        answer, ended = self._answer, self._ended
+        del self._answer, self._ended, self._expect
+        self._is_done = True
+        return answer, ended

@@ -22,12 +22,14 @@ from gateway.domain.errors import (
 from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
+from gateway.flush.deadlines import Deadlines
 from gateway.flush.watermark import NotReached, TooManyWaiting, Waiter, Watermark
 from gateway.hot.damage import is_garbage
 from gateway.hot.gathered import Receiver
 from gateway.hot.grouping import Grouping, Result
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
+from gateway.service.preparing import Preparing
 
 ROUNDS_MAX = 2000  # times one request may load, or take back what is due; 64 holds each
 UNJUDGED = frozenset({"NOT_LOADED", "MORE_DUE"})  # statuses after which a script is run again
@@ -64,7 +66,8 @@ class Books:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loader = Loader(shard, ledger, policy)
         self._ack_timeout_ms = ack_timeout_ms
-        self.ack_timeout_s = ack_timeout_ms / 1000
+        self.preparing = Preparing()
+        self._deadlines = Deadlines(ack_timeout_ms / 1000)
         self._wake_flusher = wake_flusher
 
     async def run(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Answer:
@@ -153,13 +156,14 @@ class Books:
         return True
 
     def await_commit(self, epoch: int, seq: int, waiter: Waiter) -> None:
-        """The waiter is told of the commit of the change at (epoch, seq), or why it can not be seen any more.
+        """The waiter is told of the commit of the change at (epoch, seq), or why it can not be seen any more, or was not in time.
 
-        At once where it is committed; how long it waits is its own affair, up to `ack_timeout_s`.
+        At once where it is committed.
         """
         if self.is_settled(epoch, seq, is_awaited=True):
             waiter.set_result(None)
             return
+        self._deadlines.add(waiter)
         if epoch > self.watermark.epoch:  # the shard is open already, the watermark learns of it in a moment
             self.begin(self._reach(epoch, seq, waiter))
             return

@@ -24,6 +24,8 @@ from gateway.domain.errors import (
     UnknownSku,
 )
 from gateway.durable.ledger import LedgerUnavailable
+from gateway.service import preparing
+from gateway.service.port import Expect
 from gateway.service.reservations import GROUPED_LINES_MAX
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -37,7 +39,16 @@ def command(quantity: int = 1, *, sku: str = "tee", key: str | None = None, fing
     return Reserve([Wish(sku, quantity)], "cart", idempotency_key=key, fingerprint=fingerprint)
 
 
-async def ended(gateway: Gateway, wanted: Reserve | Confirm | Fulfil | Release, call: Call | None = None) -> Outcome:
+def ignore(_answer: ReservationAnswer) -> None:
+    """Nothing is made of what is expected."""
+
+
+async def ended(
+    gateway: Gateway,
+    wanted: Reserve | Confirm | Fulfil | Release,
+    call: Call | None = None,
+    expect: Expect | None = None,
+) -> Outcome:
     """How the command ended on its short way, which it must take."""
     told: list[Outcome] = []
     over = asyncio.Event()
@@ -48,7 +59,7 @@ async def ended(gateway: Gateway, wanted: Reserve | Confirm | Fulfil | Release, 
 
     reservations = gateway.reservations
     begin = reservations.begin_reserve if isinstance(wanted, Reserve) else reservations.begin_change
-    assert begin(wanted, call or gateway.call(), hear)  # type: ignore[arg-type]
+    assert begin(wanted, call or gateway.call(), hear, expect or ignore)  # type: ignore[arg-type]
     assert told == [], "told before it was begun"
     async with asyncio.timeout(10):
         await over.wait()
@@ -149,9 +160,9 @@ async def test_short_way_is_for_what_needs_no_waiting(idle: Gateway) -> None:
         raise AssertionError(outcome)
 
     begin = idle.reservations.begin_reserve
-    assert not idle.reservations.begin_change(Confirm("no id"), idle.call(), never)
-    assert not begin(command(), replace(idle.call(), deadline_ms=50), never)
-    assert not begin(many, idle.call(), never)
+    assert not idle.reservations.begin_change(Confirm("no id"), idle.call(), never, ignore)
+    assert not begin(command(), replace(idle.call(), deadline_ms=50), never, ignore)
+    assert not begin(many, idle.call(), never, ignore)
     await asyncio.sleep(0.05)
     assert (await idle.level("tee")).held == 0
 
@@ -224,12 +235,54 @@ async def test_short_way_to_a_commit_that_is_not_seen_in_time(stores: Stores) ->
         assert (await gateway.level("tee")).held == 1
 
 
+async def test_short_way_expects_the_answer_while_the_commit_is_under_way(idle: Gateway) -> None:
+    """What is expected is told once, before the commit and as it is told behind it; of a change in memory nothing is expected."""
+    await idle.put("tee", 5)
+    expected: list[ReservationAnswer] = []
+    is_expected = asyncio.Event()
+
+    def expect(answer: ReservationAnswer) -> None:
+        expected.append(replace(answer))
+        is_expected.set()
+
+    assert isinstance(await ended(idle, command(), expect=expect), ReservationAnswer)
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable"), expect))
+    async with asyncio.timeout(10):
+        await is_expected.wait()
+    assert not waiting.done()
+
+    await idle.flush()
+    outcome = await waiting
+
+    assert expected == [outcome]
+    assert isinstance(outcome, ReservationAnswer)
+    assert outcome.durable
+
+
+async def test_short_way_expects_nothing_of_what_has_ended(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that is seen first is told, and nothing is expected behind it."""
+    monkeypatch.setattr(preparing, "PREPARE_AFTER_S", 60)
+    await idle.put("tee", 5)
+    expected: list[ReservationAnswer] = []
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable"), expected.append))
+    await idle.until_awaited()
+    await idle.flush()
+    assert isinstance(await waiting, ReservationAnswer)
+    (prepared,) = idle.books.preparing._waiting
+
+    prepared.prepare()
+
+    assert expected == []
+
+
 async def test_short_way_to_a_commit_that_is_lost_with_its_epoch(idle: Gateway) -> None:
     """The shard was rebuilt without the change: nobody hears that it is durable."""
     await idle.put("tee", 5)
     await idle.flush()
-    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable")))
-    await idle.until_awaited()
+    is_expected = asyncio.Event()
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable"), lambda _: is_expected.set()))
+    async with asyncio.timeout(10):
+        await is_expected.wait()
     await idle.redis("DEL", idle.shard.keys.log)
     idle.shard.close()
 
