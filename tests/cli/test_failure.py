@@ -56,16 +56,23 @@ async def talk_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 @asynccontextmanager
 async def server(serve: Serve) -> AsyncIterator[str]:
-    """The host and port of a server that does this with each connection, and closes it."""
+    """The host and port of a server that does this with each connection, and closes it. None is left open at the end."""
+    connections: list[asyncio.Future[None]] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connections.append(over)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await serve(reader, writer)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        over.set_result(None)
 
     listening = await asyncio.start_server(connected, "127.0.0.1", 0)
     async with listening:
         yield f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*connections)
 
 
 async def told(url: str, seconds_max: float = 10.0) -> str:
