@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -40,10 +41,11 @@ class Written:
         return map(self.read, self.items)
 
 
-def written_columns(table: Table) -> list[str]:
+@cache
+def written_columns(table: Table) -> tuple[str, ...]:
     """The columns in the order of a written row: the shard first, where the table has one."""
     names = [column.name for column in table.columns]
-    return sorted(names, key=lambda name: name != "shard")
+    return tuple(sorted(names, key=lambda name: name != "shard"))
 
 
 def _reader(table: Table) -> Callable[[Any], tuple[Any, ...]]:

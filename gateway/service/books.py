@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from gateway.domain.answer import Told
 from gateway.domain.command import Ack, Call
@@ -21,12 +22,14 @@ from gateway.domain.errors import (
 from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
+from gateway.flush.deadlines import Deadlines
 from gateway.flush.watermark import NotReached, TooManyWaiting, Waiter, Watermark
 from gateway.hot.damage import is_garbage
 from gateway.hot.gathered import Receiver
 from gateway.hot.grouping import Grouping, Result
 from gateway.hot.shard import Answer, Shard
 from gateway.service.loading import Loader
+from gateway.service.preparing import Preparing
 
 ROUNDS_MAX = 2000  # times one request may load, or take back what is due; 64 holds each
 UNJUDGED = frozenset({"NOT_LOADED", "MORE_DUE"})  # statuses after which a script is run again
@@ -63,7 +66,8 @@ class Books:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loader = Loader(shard, ledger, policy)
         self._ack_timeout_ms = ack_timeout_ms
-        self.ack_timeout_s = ack_timeout_ms / 1000
+        self.preparing = Preparing()
+        self._deadlines = Deadlines(ack_timeout_ms / 1000)
         self._wake_flusher = wake_flusher
 
     async def run(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...], *, within_ms: int = 0) -> Answer:
@@ -96,11 +100,21 @@ class Books:
         self._changes.add(text, receiver, random_part)
 
     async def _mend(self, status: str, names: list[str]) -> None:
-        """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
+        """What kept a script from judging is out of the way: what it lacked is loaded. Raises as `load`."""
         if status == "NOT_LOADED":
-            absent = await self._loader.load(names)
-            if absent:
-                raise Absent(absent)
+            await self.load(names)
+
+    async def load(self, names: list[str]) -> None:
+        """What a script lacked is in Redis, or may be asked for again. Raises Absent, and what `Loader.load` raises."""
+        absent = await self._loader.load(names)
+        if absent:
+            raise Absent(absent)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """The work is under way, and nobody awaits it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @asynccontextmanager
     async def legible(self, name: str, outcome: Outcome) -> AsyncIterator[None]:
@@ -142,17 +156,16 @@ class Books:
         return True
 
     def await_commit(self, epoch: int, seq: int, waiter: Waiter) -> None:
-        """The waiter is told of the commit of the change at (epoch, seq), or why it can not be seen any more.
+        """The waiter is told of the commit of the change at (epoch, seq), or why it can not be seen any more, or was not in time.
 
-        At once where it is committed; how long it waits is its own affair, up to `ack_timeout_s`.
+        At once where it is committed.
         """
         if self.is_settled(epoch, seq, is_awaited=True):
             waiter.set_result(None)
             return
+        self._deadlines.add(waiter)
         if epoch > self.watermark.epoch:  # the shard is open already, the watermark learns of it in a moment
-            task = asyncio.create_task(self._reach(epoch, seq, waiter))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.begin(self._reach(epoch, seq, waiter))
             return
         try:
             self.watermark.add(epoch, seq, waiter)

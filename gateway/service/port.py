@@ -37,6 +37,8 @@ from gateway.domain.repair import Adopt, Plan, Repair
 #: Told how a command ended that nobody awaits: by its answer, by what it was refused with, or None when nothing happened and
 #: it is to be asked for in the long way. It may not raise.
 Ended = Callable[[ReservationAnswer | GatewayError | None], None]
+#: Told before that, while the commit is under way, by what answer it will end if the commit is seen. It may end otherwise.
+Expect = Callable[[ReservationAnswer], None]
 #: The same for a sku that is read. Who reads it at the same moment gets the same answer: it may not be changed.
 SkuRead = Callable[[SkuAnswer | GatewayError | None], None]
 
@@ -48,11 +50,11 @@ class Reservations(Protocol):
         """The lines are held until the deadline, or the command's key held them before."""
         ...
 
-    def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
+    def begin_reserve(self, command: Reserve, call: Call, ended: Ended, expect: Expect) -> bool:
         """As `reserve`, without a task: True, and `ended` is told later; or False, and nothing was done."""
         ...
 
-    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
+    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended, expect: Expect) -> bool:
         """As `confirm`, `fulfil` or `release`, without a task: True, and `ended` is told later; or False, and nothing was done."""
         ...
 

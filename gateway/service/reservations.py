@@ -26,7 +26,7 @@ from gateway.service.batch import BatchRun
 from gateway.service.beginning import Begun
 from gateway.service.books import Absent, Books, known_id
 from gateway.service.cursor import pack_cursor, unpack_cursor
-from gateway.service.port import Ended
+from gateway.service.port import Ended, Expect
 
 GROUPED_LINES_MAX = 20  # lines of a reserve that may travel with others
 
@@ -56,9 +56,10 @@ class ReservationService:
         answer = verdict.reserved(result[0], result[1:], books.shard.number)
         return await self._settled(answer, call.ack or self._acks["reserve"])
 
-    def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
+    def begin_reserve(self, command: Reserve, call: Call, ended: Ended, expect: Expect) -> bool:
         """Whether the command is on its way without a task of its own; `ended` is told its outcome, later and once.
 
+        Where its commit is waited for, `expect` is mostly told the answer meanwhile, so that it can be made ready.
         Not on its way is one that has a time of its own, or many lines: `reserve` is for those.
         """
         if call.deadline_ms or len(command.lines) > GROUPED_LINES_MAX:
@@ -66,18 +67,19 @@ class ReservationService:
         books = self._books
         text = self.reserve_text(command, call, mint_random_part(), has_asked=False)
         judge = partial(verdict.reserved, shard=books.shard.number)
-        books.begin_reserve(text, Begun(books, call.ack or self._acks["reserve"], judge, ended))
+        again = partial(books.begin_reserve, text)
+        again(Begun(books, call.ack or self._acks["reserve"], judge, ended, expect, again))
         return True
 
-    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
+    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended, expect: Expect) -> bool:
         """The same for a change of a reservation. Not on its way is one of an id that is none of ours."""
         id = None if call.deadline_ms else parse_reservation_id(command.id)
         if id is None:
             return False
         books, name = self._books, type(command).__name__.lower()
         judge = partial(verdict.changed, name, shard=books.shard.number, public_id=command.id)
-        begun = Begun(books, call.ack or self._acks[name], judge, ended)
-        books.begin_change(self.change_text(command, call, id), id.random_part, begun)
+        again = partial(books.begin_change, self.change_text(command, call, id), id.random_part)
+        again(Begun(books, call.ack or self._acks[name], judge, ended, expect, again))
         return True
 
     def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Awaitable[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -21,7 +21,7 @@ from gateway.web.bodies import (
     ReserveBody,
     check,
 )
-from gateway.web.exchange import IDEMPOTENCY_KEY, IF_MATCH, Exchange
+from gateway.web.exchange import Exchange
 from gateway.web.fields import is_idempotency_key
 from gateway.web.json_text import RepeatedKey, repeated_keys
 from gateway.web.reading import read_form
@@ -38,24 +38,14 @@ from gateway.web.site import Site
 from gateway.web.stock import adjust_command
 from gateway.web.wire import Answer
 
-#: Headers of single calls that a batch as a whole has no meaning for. Who sends one relies on it, so it is not passed over.
-_HAS_NO: Final = {
-    IDEMPOTENCY_KEY: "is not for a batch: each operation has its own `idempotency_key`",
-    IF_MATCH: "is not for a batch: a level's version is judged by single calls alone",
-}
-
 
 async def batch(site: Site, exchange: Exchange) -> Answer:
     """Each operation has its result, in order; one that failed has not stopped the others.
 
-    The batch's shop is that of every operation whose body names none. The headers `Idempotency-Key` and `If-Match` of single calls are
-    refused: each operation has its own `idempotency_key`, and none judges a level's version.
+    The batch's shop is that of every operation whose body names none.
     """
     parsed, body = await read_form(exchange, BatchBody, site.limits)
     exchange.errors = [error for error in exchange.errors if not _is_of_an_operation(error)]
-    for header, message in _HAS_NO.items():
-        if header in exchange.request.headers:
-            exchange.wrong(str(header), message)
     call = exchange.call(parsed)
     if body is None or exchange.errors:
         raise exchange.refusal()

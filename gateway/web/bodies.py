@@ -133,9 +133,7 @@ class BatchAdjustBody(AdjustBody):
 
 
 class PutLevelBody(Body):
-    """What a source tells about a level, under its own sequence: at least one of `on_hand`, `deduction` and `safety_stock`; what is
-    left out stays as it is.
-    """
+    """What a source tells about a level, under its own sequence; what is left out stays as it is."""
 
     model_config = _example({"source": "erp", "sequence": 1, "on_hand": 50})
 

@@ -32,6 +32,31 @@ PAGE_MAX: Final = 1_000
 REPLAYED: Final = b"Idempotent-Replayed: true\r\n"
 
 
+class _Ending:
+    """How a request ends on its short way. An answer that was expected is made before it is told."""
+
+    __slots__ = ("_ended", "_made", "_make")
+
+    def __init__(self, make: Callable[[ReservationAnswer], Answer], ended: Ended) -> None:
+        self._make = make
+        self._ended = ended
+        self._made: Answer | None = None
+
+    def expect(self, answer: ReservationAnswer) -> None:
+        """Most likely this will be told."""
+        self._made = self._make(answer)
+
+    def tell(self, outcome: ReservationAnswer | GatewayError | None) -> None:
+        """It has ended."""
+        ended = self._ended
+        if not isinstance(outcome, ReservationAnswer):
+            ended(outcome)
+        elif (made := self._made) is not None:
+            ended(lambda: made)
+        else:
+            ended(partial(self._make, outcome))
+
+
 async def reserve(site: Site, exchange: Exchange) -> Answer:
     """Units are held for the caller until a deadline: all lines, or with `allow_partial` what there is of each."""
     raw = await read_json(exchange, site.limits)
@@ -49,11 +74,8 @@ def begin_reserve(site: Site, exchange: Exchange, ended: Ended) -> bool:
     if hold is None:
         return False
     command, call = hold
-
-    def held(outcome: ReservationAnswer | GatewayError | None) -> None:
-        ended(partial(_held, command, outcome) if isinstance(outcome, ReservationAnswer) else outcome)
-
-    return site.services.reservations.begin_reserve(command, call, held)
+    ending = _Ending(partial(_held, command), ended)
+    return site.services.reservations.begin_reserve(command, call, ending.tell, ending.expect)
 
 
 def _held(command: Reserve, answer: ReservationAnswer) -> Answer:
@@ -167,11 +189,8 @@ def _begin_change(
     call = exchange.call(parsed)
     if exchange.errors:
         return False
-
-    def changed(outcome: ReservationAnswer | GatewayError | None) -> None:
-        ended(partial(_told, outcome) if isinstance(outcome, ReservationAnswer) else outcome)
-
-    return site.services.reservations.begin_change(command_of(reservation_id, body), call, changed)
+    ending = _Ending(_told, ended)
+    return site.services.reservations.begin_change(command_of(reservation_id, body), call, ending.tell, ending.expect)
 
 
 async def search(site: Site, exchange: Exchange) -> Answer:

@@ -79,10 +79,6 @@ async def catalogue(site: Site, exchange: Exchange) -> Answer:
     return Answer(200, to_json(stock_page(await site.services.stock.catalogue(call, limit=limit, cursor=cursor))))
 
 
-#: What a source can tell of a level.
-_TOLD: Final = ("on_hand", "deduction", "safety_stock")
-
-
 async def put_level(site: Site, exchange: Exchange) -> Answer:
     """What the source told stands in the books, unless it was told before."""
     parsed, body = await read_form(exchange, PutLevelBody, site.limits)
@@ -92,9 +88,6 @@ async def put_level(site: Site, exchange: Exchange) -> Answer:
     if parsed.get("reflects") and parsed.get("on_hand") is None:
         # "This count no longer contains them" says nothing where there is no count.
         exchange.wrong("on_hand", "is required together with `reflects`")
-    elif all(parsed.get(name) is None for name in _TOLD) and all(error.field != "body" for error in exchange.errors):
-        # It would use a sequence up, and create a level, for nothing.
-        exchange.wrong("body", "must have at least one of `on_hand`, `deduction` and `safety_stock`")
     if body is None or exchange.errors:
         raise exchange.refusal()
     command = PutLevel(

@@ -137,7 +137,6 @@ async def test_sequences_are_of_one_level_and_one_source(api: Client) -> None:
         ({"source": "erp", "sequence": 1, "on_hand": 1, "available": 5}, "available"),
         ({"source": "erp", "sequence": 1, "on_hand": 1, "held": 0}, "held"),
         ({"source": "erp", "sequence": 1, "on_hand": 1, "deductions": {"erp": 1}}, "deductions"),
-        ({"source": "erp", "sequence": 1}, "body"),
     ],
 )
 async def test_write_with_a_wrong_field_creates_nothing(api: Client, body: dict[str, Any], field: str) -> None:

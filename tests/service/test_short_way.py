@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -12,14 +13,19 @@ from gateway.domain.command import Ack, Call, Confirm, Fulfil, Release, Reserve,
 from gateway.domain.errors import (
     Corrupt,
     DurabilityUnknown,
+    DurableStoreUnavailable,
     GatewayError,
     HotStoreUnavailable,
     IdempotencyKeyReused,
     OutOfStock,
+    ReservationNotFound,
     ReservationReleased,
     ShardRecovering,
     UnknownSku,
 )
+from gateway.durable.ledger import LedgerUnavailable
+from gateway.service import preparing
+from gateway.service.port import Expect
 from gateway.service.reservations import GROUPED_LINES_MAX
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -33,7 +39,16 @@ def command(quantity: int = 1, *, sku: str = "tee", key: str | None = None, fing
     return Reserve([Wish(sku, quantity)], "cart", idempotency_key=key, fingerprint=fingerprint)
 
 
-async def ended(gateway: Gateway, wanted: Reserve | Confirm | Fulfil | Release, call: Call | None = None) -> Outcome:
+def ignore(_answer: ReservationAnswer) -> None:
+    """Nothing is made of what is expected."""
+
+
+async def ended(
+    gateway: Gateway,
+    wanted: Reserve | Confirm | Fulfil | Release,
+    call: Call | None = None,
+    expect: Expect | None = None,
+) -> Outcome:
     """How the command ended on its short way, which it must take."""
     told: list[Outcome] = []
     over = asyncio.Event()
@@ -44,7 +59,7 @@ async def ended(gateway: Gateway, wanted: Reserve | Confirm | Fulfil | Release, 
 
     reservations = gateway.reservations
     begin = reservations.begin_reserve if isinstance(wanted, Reserve) else reservations.begin_change
-    assert begin(wanted, call or gateway.call(), hear)  # type: ignore[arg-type]
+    assert begin(wanted, call or gateway.call(), hear, expect or ignore)  # type: ignore[arg-type]
     assert told == [], "told before it was begun"
     async with asyncio.timeout(10):
         await over.wait()
@@ -84,19 +99,56 @@ async def test_short_way_refuses_as_the_long_one(idle: Gateway) -> None:
     assert (await idle.level("tee")).held == 1
 
 
-async def test_short_way_does_nothing_where_something_must_be_loaded(idle: Gateway) -> None:
-    """None is told, and the long way then loads and holds, or knows that there is no such sku."""
+async def test_short_way_loads_what_is_cold(idle: Gateway) -> None:
+    """A sku that Redis let go of is brought back, and the units are held once."""
     await idle.put("tee", 5)
     await evict(idle, "s:main/tee")
 
-    assert await ended(idle, command()) is None
-    assert await idle.redis("EXISTS", idle.shard.keys.sku("main", "tee")) == 0
-    await idle.reserve(("tee", 1))
-    assert isinstance(await ended(idle, command()), ReservationAnswer)
+    held = await ended(idle, command(2))
+
+    assert isinstance(held, ReservationAnswer)
     assert (await idle.level("tee")).held == 2
-    assert await ended(idle, command(sku="mug")) is None
-    with pytest.raises(UnknownSku):
-        await idle.reserve(("mug", 1))
+
+
+async def test_short_way_loads_the_reservation_that_is_changed(idle: Gateway) -> None:
+    """One that has ended, and that Redis let go of, refuses as it did before."""
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 1))
+    await idle.release(held)
+    await evict(idle, f"r:{held.reservation.id.random_part}")
+
+    assert isinstance(await ended(idle, Confirm(held.told.public_id)), ReservationReleased)
+
+
+async def test_short_way_and_what_nobody_knows(idle: Gateway) -> None:
+    """A sku without stock is refused; for a reservation that never was None is told, and the long way then says so."""
+    assert isinstance(await ended(idle, command(sku="mug")), UnknownSku)
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 1))
+    id = held.reservation.id._replace(random_part="x" * len(held.reservation.id.random_part))
+
+    assert await ended(idle, Confirm(str(id))) is None
+    with pytest.raises(ReservationNotFound):
+        await idle.reservations.confirm(Confirm(str(id)), idle.call())
+
+
+async def test_short_way_tells_that_it_could_not_load(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal of the durable store, nothing applied; what nobody foresaw is left to the long way."""
+    await idle.put("tee", 5)
+    await evict(idle, "s:main/tee")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idle.ledger, "read_sku", AsyncMock(side_effect=LedgerUnavailable("away")))
+        refused = await ended(idle, command())
+    with monkeypatch.context() as patched:
+        patched.setattr(idle.ledger, "read_sku", AsyncMock(side_effect=ZeroDivisionError))
+        unforeseen = await ended(idle, command())
+
+    assert isinstance(refused, DurableStoreUnavailable)
+    assert refused.outcome == "not_applied"
+    assert unforeseen is None
+    await idle.reserve(("tee", 1))
+    assert (await idle.level("tee")).held == 1
 
 
 async def test_short_way_is_for_what_needs_no_waiting(idle: Gateway) -> None:
@@ -108,9 +160,9 @@ async def test_short_way_is_for_what_needs_no_waiting(idle: Gateway) -> None:
         raise AssertionError(outcome)
 
     begin = idle.reservations.begin_reserve
-    assert not idle.reservations.begin_change(Confirm("no id"), idle.call(), never)
-    assert not begin(command(), replace(idle.call(), deadline_ms=50), never)
-    assert not begin(many, idle.call(), never)
+    assert not idle.reservations.begin_change(Confirm("no id"), idle.call(), never, ignore)
+    assert not begin(command(), replace(idle.call(), deadline_ms=50), never, ignore)
+    assert not begin(many, idle.call(), never, ignore)
     await asyncio.sleep(0.05)
     assert (await idle.level("tee")).held == 0
 
@@ -183,12 +235,54 @@ async def test_short_way_to_a_commit_that_is_not_seen_in_time(stores: Stores) ->
         assert (await gateway.level("tee")).held == 1
 
 
+async def test_short_way_expects_the_answer_while_the_commit_is_under_way(idle: Gateway) -> None:
+    """What is expected is told once, before the commit and as it is told behind it; of a change in memory nothing is expected."""
+    await idle.put("tee", 5)
+    expected: list[ReservationAnswer] = []
+    is_expected = asyncio.Event()
+
+    def expect(answer: ReservationAnswer) -> None:
+        expected.append(replace(answer))
+        is_expected.set()
+
+    assert isinstance(await ended(idle, command(), expect=expect), ReservationAnswer)
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable"), expect))
+    async with asyncio.timeout(10):
+        await is_expected.wait()
+    assert not waiting.done()
+
+    await idle.flush()
+    outcome = await waiting
+
+    assert expected == [outcome]
+    assert isinstance(outcome, ReservationAnswer)
+    assert outcome.durable
+
+
+async def test_short_way_expects_nothing_of_what_has_ended(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that is seen first is told, and nothing is expected behind it."""
+    monkeypatch.setattr(preparing, "PREPARE_AFTER_S", 60)
+    await idle.put("tee", 5)
+    expected: list[ReservationAnswer] = []
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable"), expected.append))
+    await idle.until_awaited()
+    await idle.flush()
+    assert isinstance(await waiting, ReservationAnswer)
+    (prepared,) = idle.books.preparing._waiting
+
+    prepared.prepare()
+
+    assert expected == []
+
+
 async def test_short_way_to_a_commit_that_is_lost_with_its_epoch(idle: Gateway) -> None:
     """The shard was rebuilt without the change: nobody hears that it is durable."""
     await idle.put("tee", 5)
     await idle.flush()
-    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable")))
-    await idle.until_awaited()
+    is_expected = asyncio.Event()
+    waiting = asyncio.create_task(ended(idle, command(), idle.call("durable"), lambda _: is_expected.set()))
+    async with asyncio.timeout(10):
+        await is_expected.wait()
     await idle.redis("DEL", idle.shard.keys.log)
     idle.shard.close()
 
@@ -224,7 +318,7 @@ async def test_short_way_through_a_life(gateway: Gateway, ack: Ack) -> None:
 
 
 async def test_short_way_of_a_change_of_what_must_be_loaded(idle: Gateway) -> None:
-    """None is told, nothing happened; the long way loads it."""
+    """It is loaded, and changed once."""
     await idle.put("tee", 5)
     held = await idle.reserve(("tee", 1), key="k")
     await idle.confirm(held, ack="memory")
@@ -232,5 +326,8 @@ async def test_short_way_of_a_change_of_what_must_be_loaded(idle: Gateway) -> No
     id = str(held.reservation.id)
     await evict(idle, f"r:{held.reservation.id.random_part}")
 
-    assert await ended(idle, Fulfil(id)) is None
-    assert (await idle.reservations.fulfil(Fulfil(id), idle.call("memory"))).told.state == "fulfilled"
+    fulfilled = await ended(idle, Fulfil(id), idle.call("memory"))
+
+    assert isinstance(fulfilled, ReservationAnswer)
+    assert fulfilled.told.state == "fulfilled"
+    assert (await idle.level("tee")).on_hand == 4

@@ -109,12 +109,14 @@ async def _served(engine: SimulatedEngine, request: Request, shop: str) -> Told:
     if request.operation == "reserve":
         command = _command(request, shop)
         assert isinstance(command, Reserve)
-        begun = await _ended(lambda ended: engine.reservations.begin_reserve(command, circumstance, ended))
+        begun = await _ended(
+            lambda ended, expect: engine.reservations.begin_reserve(command, circumstance, ended, expect)
+        )
         return _told(begun or await engine.reservations.reserve(command, circumstance), command)
     if request.operation == "get":
         return _told(await engine.reservations.read(subject, circumstance), None)
     if request.operation == "stock":
-        read = await _ended(lambda ended: engine.stock.begin_read(subject, circumstance, ended))
+        read = await _ended(lambda ended, _: engine.stock.begin_read(subject, circumstance, ended))
         return 200, orjson.loads(to_json(sku_answer(read or await engine.stock.read(subject, circumstance)))), False
     if request.operation == "put":
         sku, location = subject.split("/")
@@ -123,7 +125,9 @@ async def _served(engine: SimulatedEngine, request: Request, shop: str) -> Told:
     command = _command(request, shop)
     if isinstance(command, Confirm | Fulfil | Release):
         change = command
-        begun = await _ended(lambda ended: engine.reservations.begin_change(change, circumstance, ended))
+        begun = await _ended(
+            lambda ended, expect: engine.reservations.begin_change(change, circumstance, ended, expect)
+        )
         if begun is not None:
             return _told(begun, command)
     match command:
@@ -140,17 +144,19 @@ async def _served(engine: SimulatedEngine, request: Request, shop: str) -> Told:
     raise AssertionError(f"nobody knows {request.operation}")
 
 
-async def _ended(begin: Callable[[Callable[[Any], None]], bool]) -> Any:
+async def _ended(begin: Callable[[Callable[[Any], None], Callable[[Any], None]], bool]) -> Any:
     """The answer on the short way, which has no task of its own; None where it is to take the long way."""
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    expected: list[Any] = []
 
     def end(outcome: Any) -> None:
         if not answer.done():
             answer.set_result(outcome)
 
-    if not begin(end):
+    if not begin(end, expected.append):
         return None
     outcome = await answer
+    assert expected in ([], [outcome]) or isinstance(outcome, GatewayError)
     if isinstance(outcome, GatewayError):
         raise outcome
     return outcome

@@ -42,7 +42,7 @@ from gateway.domain.policy import Policy, Tier
 from gateway.domain.repair import Adopt, HumanTask, Plan, Repair, Step
 from gateway.domain.reservation import CONFIRMED, EXPIRED, FULFILLED, HELD, RELEASED, Line, Reservation
 from gateway.domain.stock import Level, Sku, SourceEntry
-from gateway.service.port import Ended, SkuRead
+from gateway.service.port import Ended, Expect, SkuRead
 
 POLICY = Policy(
     {
@@ -134,7 +134,7 @@ class FakeReservations:
         self.books.begin(command, call)
         return self._reserve(command, call)
 
-    def begin_reserve(self, command: Reserve, call: Call, ended: Ended) -> bool:
+    def begin_reserve(self, command: Reserve, call: Call, ended: Ended, expect: Expect) -> bool:
         """Every second one takes the short way."""
 
         def work() -> ReservationAnswer:
@@ -143,7 +143,7 @@ class FakeReservations:
 
         return self.short_way.begin(work, ended)
 
-    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended) -> bool:
+    def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended, expect: Expect) -> bool:
         """The same for a change."""
 
         def work() -> ReservationAnswer:

@@ -249,25 +249,6 @@ async def test_malformed_envelope_fails_the_call(gateway: Gateway, body: Any, fi
     assert (reply.status, reply.fields) == (422, fields)
 
 
-@pytest.mark.parametrize(
-    ("headers", "fields"),
-    [
-        ({"Idempotency_Key": "k"}, ["Idempotency-Key"]),
-        ({"If_Match": "3"}, ["If-Match"]),
-        ({"If_Match": ""}, ["If-Match"]),
-        ({"Idempotency_Key": "k", "If_Match": '"3"'}, ["Idempotency-Key", "If-Match"]),
-    ],
-)
-async def test_header_that_a_batch_would_not_heed_fails_the_call(
-    gateway: Gateway, headers: dict[str, str], fields: list[str]
-) -> None:
-    """Who sends a key believes that a repetition does nothing twice: where it does not work, it is refused and nothing is applied."""
-    reply = await gateway.post("/v1/batch", {"operations": [{"op": "reserve", "body": BODY}]}, **headers)
-
-    assert (reply.status, reply.fields) == (422, fields)
-    assert gateway.books.seen == []
-
-
 async def test_ack_and_shop_hold_for_all_operations(gateway: Gateway) -> None:
     """The call's circumstances are those of each operation; without `ack` each takes its own default."""
     gateway.books.put("a", on_hand=3, shop="north")

@@ -12,10 +12,12 @@ import structlog
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.domain.command import Call, Reserve
-from gateway.domain.errors import HotStoreUnavailable
-from gateway.service.port import Ended
+from gateway.domain.errors import DurabilityUnknown, HotStoreUnavailable
+from gateway.service.port import Ended, Expect
+from gateway.web import reservations
 from gateway.web.direct import DirectConnection
 from gateway.web.limits import HttpLimits
+from gateway.web.wire import Answer
 from tests.web.conftest import LIMITS, Gateway, Start
 from tests.web.fakes import FakeReservations
 
@@ -36,10 +38,14 @@ class Begun:
     command: Reserve
     call: Call
     ended: Ended
+    expect: Expect
 
-    def answer(self) -> None:
-        """It is held."""
-        self.ended(self.reservations._reserve(self.command, self.call))
+    def answer(self, *, is_expected: bool = False) -> None:
+        """It is held; with `is_expected` that was told before."""
+        answer = self.reservations._reserve(self.command, self.call)
+        if is_expected:
+            self.expect(answer)
+        self.ended(answer)
 
 
 @dataclass
@@ -75,8 +81,8 @@ async def waiting(start: Start, monkeypatch: pytest.MonkeyPatch) -> Any:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     waiting = Waiting(gateway, reader, writer)
 
-    def begin(reservations: FakeReservations, command: Reserve, call: Call, ended: Ended) -> bool:
-        waiting.begun.put_nowait(Begun(reservations, command, call, ended))
+    def begin(reservations: FakeReservations, command: Reserve, call: Call, ended: Ended, expect: Expect) -> bool:
+        waiting.begun.put_nowait(Begun(reservations, command, call, ended, expect))
         return True
 
     monkeypatch.setattr(FakeReservations, "begin_reserve", begin)
@@ -105,6 +111,47 @@ async def test_request_that_comes_meanwhile_is_answered_behind(waiting: Waiting)
     async with asyncio.timeout(5):
         answers = await waiting.reader.read()
     assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"201", b"200", b"200"]
+
+
+async def test_answer_that_was_expected_is_made_before_it_is_told(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made once, when it is expected, and leaves with what was made; nothing leaves before it is told."""
+    made: list[bytes] = []
+    held = reservations._held
+
+    def counted(command: Reserve, answer: ReservationAnswer) -> Answer:
+        made.append(held(command, answer).payload)
+        return held(command, answer)
+
+    monkeypatch.setattr(reservations, "_held", counted)
+    begun = await waiting.send(POST)
+    answer = begun.reservations._reserve(begun.command, begun.call)
+    answer.durable = True
+    begun.expect(answer)
+    assert len(made) == 1
+    await asyncio.sleep(0.02)
+    assert waiting.gateway.site.requests_in_flight == 1
+
+    begun.ended(answer)
+    async with asyncio.timeout(5):
+        head = await waiting.reader.readuntil(b"\r\n\r\n")
+        body = await waiting.reader.readexactly(len(made[0]))
+    assert head.startswith(b"HTTP/1.1 201")
+    assert [body] == made
+    assert body.endswith(b'"durable":true}')
+
+
+async def test_answer_that_was_expected_is_not_told_where_it_ended_otherwise(waiting: Waiting) -> None:
+    """Of an answer that was made for a commit that was not seen nothing leaves, but the problem."""
+    begun = await waiting.send(POST)
+    begun.expect(begun.reservations._reserve(begun.command, begun.call))
+    begun.ended(DurabilityUnknown("not seen"))
+    assert (await waiting.head()).startswith(b"HTTP/1.1 503")
+
+    begun = await waiting.send(POST)
+    begun.answer(is_expected=True)
+    assert (await waiting.head()).startswith(b"HTTP/1.1 201")
 
 
 async def test_requests_that_come_together_are_answered_in_order(waiting: Waiting) -> None:

@@ -195,17 +195,14 @@ async def test_put_passes_everything_on(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
-        ({}, ["body", "sequence", "source"]),
-        ({"source": "erp", "sequence": 1}, ["body"]),
-        ({"source": "erp", "sequence": 1, "on_hand": None, "safety_stock": None, "reflects": []}, ["body"]),
-        ([], ["body"]),
-        ({"source": "e r p", "sequence": 0}, ["body", "sequence", "source"]),
-        ({"source": "erp", "sequence": 2**53, "deduction": 0}, ["sequence"]),
+        ({}, ["sequence", "source"]),
+        ({"source": "e r p", "sequence": 0}, ["sequence", "source"]),
+        ({"source": "erp", "sequence": 2**53}, ["sequence"]),
         ({"source": "erp", "sequence": 1, "on_hand": -1}, ["on_hand"]),
         ({"source": "erp", "sequence": 1, "on_hand": 10**9 + 1, "deduction": -1}, ["deduction", "on_hand"]),
         ({"source": "erp", "sequence": 1, "safety_stock": -(10**9) - 1}, ["safety_stock"]),
         ({"source": "erp", "sequence": 1.0, "on_hand": True}, ["on_hand", "sequence"]),
-        ({"source": "erp", "sequence": 1, "onhand": 1}, ["body", "onhand"]),
+        ({"source": "erp", "sequence": 1, "onhand": 1}, ["onhand"]),
         ({"source": "erp", "sequence": 1, "on_hand": 1, "reflects": ["nonsense"]}, ["reflects[0]"]),
         ({"source": "erp", "sequence": 1, "reflects": ["rsv_0-1-1-AAAAAAAAAAAAAAAA"]}, ["on_hand"]),
         ({"source": "erp", "sequence": 1, "on_hand": 1, "reflects": ["rsv_0-1-1-AAAAAAAAAAAAAAAA"]}, ["reflects"]),
@@ -236,7 +233,7 @@ async def test_put_that_reflects_no_reservation_is_told_the_form_of_an_id(gatewa
 async def test_wrong_location_and_header_are_told_with_the_body(gateway: Gateway, location: str) -> None:
     """Path, header and body are refused together."""
     reply = await gateway.ask(
-        "PUT", f"/v1/stock/%20a/{location}", json={"source": "erp", "on_hand": 1}, headers={"If-Match": "newest"}
+        "PUT", f"/v1/stock/%20a/{location}", json={"source": "erp"}, headers={"If-Match": "newest"}
     )
 
     assert (reply.status, reply.fields) == (422, ["If-Match", "location", "sequence", "sku"])
@@ -245,9 +242,7 @@ async def test_wrong_location_and_header_are_told_with_the_body(gateway: Gateway
 @pytest.mark.parametrize("if_match", ["", "*", "-1", "1.0", '"', 'W/"1"', str(2**53)])
 async def test_if_match_of_another_form_answers_422(gateway: Gateway, if_match: str) -> None:
     """`If-Match` is a version."""
-    reply = await gateway.ask(
-        "PUT", LEVEL, json={"source": "erp", "sequence": 1, "on_hand": 1}, headers={"If-Match": if_match}
-    )
+    reply = await gateway.ask("PUT", LEVEL, json={"source": "erp", "sequence": 1}, headers={"If-Match": if_match})
 
     assert (reply.status, reply.fields) == (422, ["If-Match"])
 
@@ -257,7 +252,7 @@ async def test_if_match_of_another_version_answers_409(gateway: Gateway) -> None
     version = (await put(gateway, sequence=1, on_hand=1))["version"]
     stale = {"If-Match": str(version - 1)}
 
-    told = await gateway.ask("PUT", LEVEL, json={"source": "erp", "sequence": 2, "on_hand": 2}, headers=stale)
+    told = await gateway.ask("PUT", LEVEL, json={"source": "erp", "sequence": 2}, headers=stale)
     moved = await gateway.ask(
         "POST", f"{LEVEL}/adjust", json={"delta": 1, "reason": "r"}, headers=stale | {"Idempotency-Key": "k"}
     )
