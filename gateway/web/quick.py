@@ -16,7 +16,7 @@ from msgspec import Meta
 from gateway.web.bodies import LINES_MAX, TTL_SECONDS_MAX
 from gateway.web.fields import QUANTITY_MAX, TEXT_CHARS_MAX, is_name, is_text
 
-BODIES_KEPT: Final = 2_048
+BODIES_KEPT: Final = 16_384
 BYTES_KEPT: Final = 160
 
 Word = Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
@@ -65,7 +65,8 @@ def _judged(raw: bytes) -> QuickReserve | None:
     return body
 
 
-#: In a sale for one product the same few short bodies come again and again: one unit of it, two, …
+#: The same short bodies come again and again: in a sale for one product one unit of it, two, …; else one unit of each sku. A body
+#: that was kept saves 3 of 25 µs. Those that are kept take 12 MB at most, where each has a text of its own.
 _judged_before: Final = lru_cache(BODIES_KEPT)(_judged)
 
 

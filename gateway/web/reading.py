@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from aiohttp.web_protocol import RequestPayloadError
@@ -91,9 +92,15 @@ def optional_form_at_hand(exchange: Exchange, model: type[M], limits: HttpLimits
     """As `read_form` with `is_optional`, of a body with which nothing is wrong and which is there; None says nothing about it."""
     raw = at_hand(exchange.request.content)
     if raw == b"" and CONTENT_ENCODING not in exchange.request.headers:
-        return {}, model()
+        return {}, _bare(model)
     parsed, form = ({}, None) if not raw or json_at_hand(exchange, limits) is None else form_of(exchange, raw, model)
     return None if form is None or exchange.errors else (parsed, form)
+
+
+@cache
+def _bare(model: type[M]) -> M:
+    """What an empty body means, made once: nobody changes a form."""
+    return model()
 
 
 def form_of(exchange: Exchange, raw: bytes, model: type[M]) -> tuple[dict[str, Any], M | None]:

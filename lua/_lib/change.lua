@@ -115,15 +115,16 @@ local function touch_confirm(operation)
   end
 end
 
+-- The operation's fields that all have; and where the others begin.
 local function change_operation(text, touch, apply)
-  local shop, id, birth, actor = string.match(text, '^%a+\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t\n]*)')
-  return { touch = touch, apply = apply, shop = shop, id = id, birth = birth, actor = actor }
+  local shop, id, birth, actor, at = string.match(text, '^%a+\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t\n]*)()')
+  return { touch = touch, apply = apply, shop = shop, id = id, birth = birth, actor = actor }, at
 end
 
 -- Own fields: tier ('' = as it is), ttl_ms ('' = the tier's); then a line per tier: name, ttl_ms, ttl_ms_max, lifetime_ms.
 local function extend_operation(text)
-  local operation = change_operation(text, touch_reservation, apply_extend)
-  operation.tier, operation.ttl_ms = string.match(text, '^' .. string.rep('[^\t]*\t', 5) .. '([^\t]*)\t(%d*)')
+  local operation, at = change_operation(text, touch_reservation, apply_extend)
+  operation.tier, operation.ttl_ms = string.match(text, '^\t([^\t]*)\t(%d*)', at)
   operation.tiers = {}
   for name, ttl_ms, ttl_ms_max, lifetime_ms in string.gmatch(text, '\n([^\t]*)\t(%d+)\t(%d+)\t(%d+)') do
     operation.tiers[name] =
@@ -134,20 +135,20 @@ end
 
 -- Own fields: reacquire (0 or 1), fulfil (0 or 1), retention_ms.
 local function confirm_operation(text)
-  local operation = change_operation(text, touch_confirm, apply_confirm)
-  local reacquire, is_fulfil, retention_ms = string.match(text, '^' .. string.rep('[^\t]*\t', 5) .. '(%d)\t(%d)\t(%d+)')
+  local operation, at = change_operation(text, touch_confirm, apply_confirm)
+  local reacquire, is_fulfil, retention_ms = string.match(text, '^\t(%d)\t(%d)\t(%d+)', at)
   operation.may_reacquire, operation.is_fulfil = reacquire == '1', is_fulfil == '1'
   operation.retention_ms = tonumber(retention_ms)
   return operation
 end
 
 local function fulfil_operation(text)
-  return change_operation(text, touch_reservation, apply_fulfil)
+  return (change_operation(text, touch_reservation, apply_fulfil))
 end
 
 -- Own field: reason.
 local function release_operation(text)
-  local operation = change_operation(text, touch_reservation, apply_release)
-  operation.reason = string.match(text, '^' .. string.rep('[^\t]*\t', 5) .. '([^\t]*)')
+  local operation, at = change_operation(text, touch_reservation, apply_release)
+  operation.reason = string.match(text, '^\t([^\t]*)', at)
   return operation
 end

@@ -8,8 +8,9 @@ local function number_of(text)
   return SMALL[text] or tonumber(text)
 end
 
--- What stands before and behind `held`, in the field and in an event's row.
+-- What stands before and behind `held`, in the field and in an event's row, and the texts it is made of.
 local function keep_texts(level, on_hand, committed, deducted, safety)
+  level.on_hand_text, level.committed_text, level.deducted_text, level.safety_text = on_hand, committed, deducted, safety
   level.field_front, level.field_back = on_hand .. ' ', ' ' .. committed .. ' ' .. deducted .. ' ' .. safety .. ' '
   level.row_front = 'L\t' .. level.sku.plain .. '\t' .. level.location .. '\t' .. on_hand .. '\t'
   level.row_back = '\t' .. committed .. '\t' .. deducted .. '\t' .. safety .. '\t'
@@ -25,6 +26,7 @@ local function read_level(sku, location, text)
     deducted = number_of(deducted), safety = number_of(safety), version = number_of(version), changed = changed,
     taken = 0, user = false, is_dirty = false, held_text = held, version_text = version,
     field_front = false, field_back = false, row_front = false, row_back = false,
+    on_hand_text = false, committed_text = false, deducted_text = false, safety_text = false,
   }
   keep_texts(level, on_hand, committed, deducted, safety)
   return level
@@ -59,4 +61,31 @@ local function move(event, level, on_hand, held, committed, deducted, safety)
   level.is_dirty, level.sku.is_dirty = true, true
   event[#event + 1] = level.row_front .. level.held_text .. level.row_back .. level.version_text
     .. format('\t%d\t%d\t%d\t%d\t%d', on_hand, held, committed, deducted, safety)
+end
+
+local function signed(sign, text)
+  if sign == 0 then return '0' end
+  return sign > 0 and text or '-' .. text
+end
+
+-- Moves the units of a line as part of an event: each counter by -1, 0 or 1 times them. Only what has changed is written anew.
+local function move_units(event, level, line, on_hand, held, committed)
+  local units, text = line.quantity, line.quantity_text
+  if on_hand ~= 0 then
+    level.on_hand, on_hand_moved = level.on_hand + on_hand * units, on_hand_moved + on_hand * units
+    level.on_hand_text = format('%d', level.on_hand)
+  end
+  if held ~= 0 then
+    level.held, held_moved = level.held + held * units, held_moved + held * units
+    level.held_text = format('%d', level.held)
+  end
+  if committed ~= 0 then
+    level.committed, committed_moved = level.committed + committed * units, committed_moved + committed * units
+    level.committed_text = format('%d', level.committed)
+  end
+  keep_texts(level, level.on_hand_text, level.committed_text, level.deducted_text, level.safety_text)
+  level.version, level.changed, level.is_dirty, level.sku.is_dirty = level.version + 1, changed, true, true
+  level.version_text = format('%d', level.version)
+  event[#event + 1] = level.row_front .. level.held_text .. level.row_back .. level.version_text .. '\t' .. signed(on_hand, text) .. '\t'
+    .. signed(held, text) .. '\t' .. signed(committed, text) .. '\t0\t0'
 end

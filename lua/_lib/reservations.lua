@@ -1,15 +1,15 @@
 -- Reservations: one string each, a line of fields and a line per line; and their return to stock at the deadline.
 
 local function parse_reservation(id, text)
-  local state, deadline, epoch, at_seq, birth_epoch, birth_seq, created, confirmed, ended, shop, tier, rest =
-    string.match(text, '^(%a)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d*)\t(%d*)\t([^\t]*)\t([^\t]*)\t([^\n]*)')
-  local request = string.match(rest, '([^\t]*)$')
+  local state, deadline, epoch, at_seq, birth_epoch, birth_seq, created, confirmed, ended, shop, tier, rest, at =
+    string.match(text, '^(%a)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d*)\t(%d*)\t([^\t]*)\t([^\t]*)\t([^\n]*)()')
+  local request = string.match(rest, '^[^\t]*\t[^\t]*\t[^\t]*\t(.*)$')
   local reservation = {
     id = id, state = state, deadline = tonumber(deadline), epoch = epoch, seq = at_seq, birth_epoch = birth_epoch,
     birth_seq = birth_seq, created = created, confirmed = confirmed, ended = ended, shop = shop, tier = tier,
     rest = rest, request = request, lines = {},
   }
-  for sku, location, quantity, settled in string.gmatch(text, '\n([^\t]*)\t([^\t]*)\t(%d+)\t(%d)') do
+  for sku, location, quantity, settled in string.gmatch(string.sub(text, at), '\n([^\t]*)\t([^\t]*)\t(%d+)\t(%d)') do
     reservation.lines[#reservation.lines + 1] =
       { sku = sku, location = location, quantity = number_of(quantity), quantity_text = quantity, is_settled = settled == '1', level = false }
   end
@@ -18,7 +18,7 @@ end
 
 -- The first row of the reservation's text, and a text per line.
 local function pack_reservation(r)
-  local head = r.state .. '\t' .. format('%d', r.deadline) .. '\t' .. r.epoch .. '\t' .. r.seq .. '\t' .. r.birth_epoch .. '\t'
+  local head = r.state .. '\t' .. deadline_text(r.deadline) .. '\t' .. r.epoch .. '\t' .. r.seq .. '\t' .. r.birth_epoch .. '\t'
     .. r.birth_seq .. '\t' .. r.created .. '\t' .. r.confirmed .. '\t' .. r.ended .. '\t' .. r.shop .. '\t' .. r.tier .. '\t' .. r.rest
   local lines, rows = r.lines, {}
   for i = 1, #lines do
@@ -86,10 +86,7 @@ end
 local function move_lines(event, r, on_hand, held, committed)
   for i = 1, #r.lines do
     local line = r.lines[i]
-    if not line.is_settled then
-      local quantity = line.quantity
-      move(event, level_of(r, line), on_hand * quantity, held * quantity, committed * quantity, 0, 0)
-    end
+    if not line.is_settled then move_units(event, level_of(r, line), line, on_hand, held, committed) end
   end
 end
 

@@ -307,6 +307,24 @@ async def test_calls_with_optional_fields_take_an_empty_body(gateway: Gateway, c
     assert reply.status == 200
 
 
+async def test_empty_body_means_the_defaults_of_its_own_call(gateway: Gateway) -> None:
+    """Whatever was said before, in the same call or in others: nothing said is the defaults, on both ways of a request."""
+    (said, *silent) = [(await gateway.reserve())["id"] for _ in range(5)]
+    path = "/v1/reservations/{}/{}"
+    for call in ("release", "confirm"):
+        for _ in range(2):
+            await gateway.ask("POST", path.format(silent[0], call))
+    await gateway.post(path.format(said, "confirm"), {"if_expired": "reacquire", "fulfil": True})
+
+    for id in silent[1:3]:
+        await gateway.ask("POST", path.format(id, "confirm"))
+    for id in silent[3:] * 2:
+        await gateway.ask("POST", path.format(id, "release"))
+
+    told = [command for command, _ in gateway.books.seen]
+    assert told[-4:] == [*(Confirm(id) for id in silent[1:3]), *(Release(id) for id in silent[3:] * 2)]
+
+
 async def test_search_filters_and_pages(gateway: Gateway) -> None:
     """Every filter reaches the service, and the page its cursor."""
     for number in range(3):
