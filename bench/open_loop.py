@@ -17,10 +17,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
+from bench.beat import Beat
 from bench.closed_loop import each_body
 from gateway.loop import new_event_loop
 
-TICK_SECONDS = 0.002
+TICK_SECONDS = 0.0005
+GIVE_UP_SECONDS = 0.05  # between two looks for requests whose patience is over
+TENTHS_PER_SECOND = 10_000  # latencies are counted in tenths of a millisecond
 CONNECTS_MAX = 64  # connections that are being made at once
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)\r\n", re.IGNORECASE)
@@ -59,7 +62,7 @@ class Tally:
     #: Refusals "later" without Retry-After, or without a code and an outcome.
     bare: int = 0
     retry_after: Counter[int] = field(default_factory=Counter)
-    #: By second of the job in which they were due: how many successes took so many whole milliseconds.
+    #: By second of the job in which they were due: how many successes took so many tenths of a millisecond.
     successes: dict[int, Counter[int]] = field(default_factory=dict)
     refusals: Counter[int] = field(default_factory=Counter)
 
@@ -75,27 +78,27 @@ class Load:
         self.idle: list[Client] = []
         self.busy: set[Client] = set()
         self.connecting = 0
-        self._number = 0
+        self._number = self._count = 0
         self._bodies = each_body(job.body, job.skus)
 
     async def play(self) -> dict[str, object]:
         """Everything was offered, and each request answered or given up after `patience_seconds`; returns the outcome."""
-        job, tally = self.job, self.tally
-        count = round(job.rate * job.seconds)
+        self._count = round(self.job.rate * self.job.seconds)
         self.begun_s = time.perf_counter()
-        while tally.offered < count:
-            now_s = time.perf_counter()
-            while tally.offered < count and (due_s := self.begun_s + tally.offered / job.rate) <= now_s:
-                tally.offered += 1
-                self._offer(due_s)
-            self._give_up(now_s)
-            await asyncio.sleep(TICK_SECONDS)
-        while self.busy or self.connecting:
-            self._give_up(time.perf_counter())
-            await asyncio.sleep(TICK_SECONDS)
+        with Beat(TICK_SECONDS, self._offer_due):
+            while self.tally.offered < self._count or self.busy or self.connecting:
+                self._give_up(time.perf_counter())
+                await asyncio.sleep(GIVE_UP_SECONDS)
         for client in self.idle:
             client.close()
         return self._outcome()
+
+    def _offer_due(self) -> None:
+        """Every request whose time has come leaves."""
+        tally, now_s = self.tally, time.perf_counter()
+        while tally.offered < self._count and (due_s := self.begun_s + tally.offered / self.job.rate) <= now_s:
+            tally.offered += 1
+            self._offer(due_s)
 
     def _offer(self, due_s: float) -> None:
         if self.idle:
@@ -143,11 +146,11 @@ class Load:
         """The client's request has this answer."""
         tally, status = self.tally, int(head[9:12])
         tally.statuses[status] += 1
-        waited_ms = int((time.perf_counter() - client.due_s) * 1000)
+        waited = int((time.perf_counter() - client.due_s) * TENTHS_PER_SECOND)
         if status < 300:
-            tally.successes.setdefault(int(client.due_s - self.begun_s), Counter())[waited_ms] += 1
+            tally.successes.setdefault(int(client.due_s - self.begun_s), Counter())[waited] += 1
             return
-        tally.refusals[waited_ms] += 1
+        tally.refusals[waited] += 1
         code, after = _CODE.search(body), _RETRY_AFTER.search(head)
         tally.codes[code[1].decode() if code else "none"] += 1
         if after is not None:

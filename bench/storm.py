@@ -18,7 +18,7 @@ END_SECONDS_MAX = 120.0
 
 @dataclass
 class Storm:
-    """All clients together. Latencies are in whole milliseconds: how many took so long."""
+    """All clients together. Latencies are in tenths of a millisecond: how many took so long."""
 
     offered: int = 0
     unsent: int = 0
@@ -48,7 +48,7 @@ class Storm:
         return {status: count for status, count in self.statuses.items() if status >= 300 and status not in (429, 503)}
 
     def latencies(self) -> Counter[int]:
-        """Of all answers: how many took so many whole milliseconds."""
+        """Of all answers: how many took so many tenths of a millisecond."""
         return sum(self.successes.values(), Counter(self.refusals))
 
     def p99_ms(self, first: int = 0, last: int | None = None) -> float | None:
@@ -61,12 +61,12 @@ class Storm:
 
 
 def percentile_ms(counts: Counter[int], share: float) -> float | None:
-    """The smallest of the latencies that `share` of all do not exceed, as the end of its millisecond."""
+    """The smallest of the latencies that `share` of all do not exceed, in milliseconds; the end of its tenth."""
     left = counts.total() * share
     for value in sorted(counts):
         left -= counts[value]
         if left <= 0:
-            return value + 1.0
+            return (value + 1) / 10
     return None
 
 

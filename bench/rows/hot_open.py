@@ -1,13 +1,13 @@
 """hot_open: the latencies of `hot` where buyers come at their own times: half as many as a closed loop reaches.
 
 A latency counts from the instant at which a request was due, so a stall is seen by all who would have come meanwhile. The client is
-Python on the processor of Redis and PostgreSQL; it looks every 2 ms for what is due, and that is part of the figure. What it could not
-send, and what had no answer, counts as slower than everything else.
+Python on the processor of Redis and PostgreSQL; it looks every half millisecond for what is due, which is part of the figure. What
+it could not send, and what had no answer, counts as slower than everything else.
 """
 
 from __future__ import annotations
 
-from bench.open_loop import Job
+from bench.open_loop import TENTHS_PER_SECOND, Job
 from bench.row import Reference, Sample
 from bench.rows.hot import Hot
 from bench.storm import Storm, percentile_ms, play
@@ -49,7 +49,7 @@ class HotOpen(Hot):
 def sample_of(storm: Storm, seconds: float) -> Sample:
     """The round: refusals and requests without an answer are wrong, what was not even sent is only slow."""
     counts = storm.latencies()
-    counts[int(PATIENCE_SECONDS * 1000)] += storm.unsent + storm.hung + storm.lost
+    counts[int(PATIENCE_SECONDS * TENTHS_PER_SECOND)] += storm.unsent + storm.hung + storm.lost
     p50_ms, p99_ms = percentile_ms(counts, 0.50) or 0.0, percentile_ms(counts, 0.99) or 0.0
     wrong = storm.statuses.total() - storm.sold + storm.hung + storm.lost
     return Sample(storm.sold, wrong, seconds, p50_ms, p99_ms)

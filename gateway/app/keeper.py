@@ -10,7 +10,7 @@ import structlog
 from gateway import metrics
 from gateway.app.refusal import StartRefused
 from gateway.app.role import Role
-from gateway.domain.errors import GatewayError, ShardHalted
+from gateway.domain.errors import GatewayError, HotStoreUnavailable, ShardHalted
 from gateway.durable.ledger import Ledger, LedgerError
 from gateway.flush.flusher import Flusher
 from gateway.flush.watermark import Watermark
@@ -22,6 +22,7 @@ from gateway.service.opening import Opener
 log = structlog.get_logger(__name__)
 
 OPEN_WAIT_S = 40.0  # longer than another gateway's claim on a shard that it is opening
+NO_REPLICAS = "NOREPLICAS"  # what Redis refuses writes with below `min-replicas-to-write`; they may be starting, too
 
 
 class Keeper:
@@ -52,9 +53,11 @@ class Keeper:
         """The shard is open, or halted; else why it can not be opened is told and the start ends. Raises StartRefused.
 
         A gateway of a halted shard runs: the operator asks it what there is to decide, and `/readyz` keeps clients away.
+        What passes by itself is waited for: another gateway that opens the shard, and a Redis whose replicas are not there yet.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + OPEN_WAIT_S
+        waits_for = ""
         while True:
             try:
                 await self.open(is_start=True)
@@ -62,8 +65,14 @@ class Keeper:
             except ShardHalted:
                 return
             except (GatewayError, LedgerError) as problem:
-                if getattr(problem, "code", "") != "shard_recovering" or loop.time() > until_s:
+                if isinstance(problem, HotStoreUnavailable) and NO_REPLICAS in problem.detail:
+                    if not waits_for:
+                        log.warning("start_waits", problem=problem.detail, seconds_max=OPEN_WAIT_S)
+                    waits_for = problem.detail
+                elif getattr(problem, "code", "") != "shard_recovering":
                     raise StartRefused(f"shard 0 can not be opened: {problem}") from problem
+                if loop.time() > until_s:
+                    raise StartRefused(f"shard 0 can not be opened: {waits_for or problem}") from problem
             await asyncio.sleep(0.2)
 
     async def open(self, *, is_start: bool = False) -> None:

@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gateway.cli.options import DEFAULT_URL, EXIT_FAILED, EXIT_NO, KeyOption, ShopOption, UrlOption, fail
+from gateway.cli.options import (
+    DEFAULT_URL,
+    EXIT_FAILED,
+    EXIT_NO,
+    SETTLE_SECONDS_MAX,
+    KeyOption,
+    ShopOption,
+    TtlOption,
+    UrlOption,
+    fail,
+    fresh_run,
+)
 
 if TYPE_CHECKING:
     from gateway.cli.sale.pay_delay import PayDelay
     from gateway.cli.sale.plan import Plan
     from gateway.cli.sale.result import Result
 
-#: A sweeper returns due units within a second; a level that is wrong for longer is wrong.
-SETTLE_SECONDS_MAX = 10.0
 DEFAULT_RATE = 200.0
 EXIT_INTERRUPTED = 130
 VIOLATIONS_SHOWN_MAX = 20
@@ -50,7 +59,6 @@ BotsOption = Annotated[
     float, typer.Option("--bots", min=0.0, max=1.0, help="Share of buyers that try again and again and never pay.")
 ]
 BotTriesOption = Annotated[int, typer.Option("--bot-tries", min=1, max=1_000, help="Tries of each bot.")]
-TtlOption = Annotated[int, typer.Option("--ttl", min=1, max=86_400, help="Seconds that a hold lives.")]
 DurationOption = Annotated[
     float, typer.Option("--duration", min=0.0, max=86_400.0, help="No buyer comes after so many seconds; 0: all come.")
 ]
@@ -109,7 +117,7 @@ def flashsale(
     if rate and concurrency:
         raise fail("--rate is an open loop and --concurrency a closed one: choose one of them")
     plan = Plan(
-        run=_fresh_run(), url=url, shop=shop, key=key, location=location,
+        run=fresh_run(), url=url, shop=shop, key=key, location=location,
         skus=skus, units=units, buyers=buyers,
         rate_per_second=0.0 if concurrency else rate or DEFAULT_RATE, arrivals=arrivals, concurrency=concurrency,
         abandon=abandon, pay_delay=_delay(pay_delay), pay_delay_text=pay_delay, duplicates=duplicate_requests,
@@ -134,14 +142,6 @@ def _obey(plan: Plan, report: Path | None, *, is_agreed: bool) -> int:
         return EXIT_NO
     is_clean = result.cleared is None or not result.cleared.failures
     return 0 if result.verdict.is_exact and is_clean else EXIT_FAILED
-
-
-def _fresh_run() -> str:
-    """A name that no other run has: the time for people, chance for two in one second."""
-    import secrets
-    import time
-
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def _delay(text: str) -> PayDelay:

@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and how a command ends when it cannot go on."""
+"""What several subcommands share: options, what a run of one is called, and how it ends when it cannot go on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import typer
 KEY_VARIABLE = "RESERVATION_GATEWAY_KEY"
 DEFAULT_URL = "http://127.0.0.1:8080"
 
+#: A sweeper returns due units within a second; a level that is wrong for longer is wrong.
+SETTLE_SECONDS_MAX = 10.0
+
 EXIT_NO = 1
 EXIT_FAILED = 2
 
@@ -24,6 +27,15 @@ KeyOption = Annotated[
     str,
     typer.Option("--key", envvar=KEY_VARIABLE, help="The API key; better in the environment than on the command line."),
 ]
+TtlOption = Annotated[int, typer.Option("--ttl", min=1, max=86_400, help="Seconds that a hold lives.")]
+
+
+def fresh_run() -> str:
+    """A name that no other run has: the time for people, chance for two in one second."""
+    import secrets
+    import time
+
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def fail(message: str) -> typer.Exit:

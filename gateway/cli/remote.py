@@ -19,6 +19,7 @@ import orjson
 from yarl import URL
 
 from gateway.cli.answer import Answer, AnswerUnreadable, GaveUp, UrlInvalid
+from gateway.cli.failure import failure_in_words
 
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 2.0
@@ -174,7 +175,7 @@ class Remote:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            return _Heard(None, f"{type(exc).__name__} {exc}".rstrip())
+            return _Heard(None, failure_in_words(exc, request.seconds_max))
         parsed = _parsed(raw)
         is_success = 200 <= response.status < 300
         if is_success and parsed is None and request.path.startswith("/v1/"):

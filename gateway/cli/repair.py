@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli.deep import SECONDS_MAX, address_of
 from gateway.cli.options import EXIT_FAILED, EXIT_NO, ConfigOption, KeyOption, fail
+from gateway.domain.counted import counted
 
 if TYPE_CHECKING:
     from gateway.domain.repair import Adopt
@@ -94,7 +95,7 @@ def _carry_out(order: _Order, ask: Ask) -> int:
         typer.echo("nothing was done: the shard has changed, and this is the plan now")
         _tell(done)
         return EXIT_NO
-    typer.echo(f"done: {len(done['steps'])} steps; the shard is open under a new epoch")
+    typer.echo(f"done: {counted(len(done['steps']), 'step')}; the shard is open under a new epoch")
     return EXIT_NO if done["for_human"] else 0
 
 
@@ -109,7 +110,7 @@ def _tell(plan: Mapping[str, Any]) -> None:
     for task in plan["for_human"]:
         typer.echo(f"for a human: {task['kind']} {task['where']}: {task['detail']}")
         typer.echo(f"   do: {task['advice']}")
-    typer.echo(f"plan {plan['plan_id']}: {len(plan['steps'])} steps, {len(plan['for_human'])} for a human")
+    typer.echo(f"plan {plan['plan_id']}: {counted(len(plan['steps']), 'step')}, {len(plan['for_human'])} for a human")
 
 
 def _asking(settings: Settings, url: str, key: str) -> Ask:

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import DEFAULT_URL, EXIT_FAILED, EXIT_NO, KeyOption, ShopOption, UrlOption, fail
+from gateway.cli.options import (
+    DEFAULT_URL,
+    EXIT_FAILED,
+    EXIT_NO,
+    SETTLE_SECONDS_MAX,
+    KeyOption,
+    ShopOption,
+    TtlOption,
+    UrlOption,
+    fail,
+    fresh_run,
+)
 
 if TYPE_CHECKING:
     from gateway.cli.play.plan import Plan
     from gateway.cli.play.report import Report
 
 SOURCE = "replay"
-#: A sweeper returns due units within a second; more than this is reported as a broken law.
-SETTLE_SECONDS_MAX = 10.0
-
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="Orders as CSV: InvoiceNo, StockCode, Quantity, ...")
@@ -27,7 +35,6 @@ SpeedOption = Annotated[
 AbandonOption = Annotated[
     float, typer.Option("--abandon", min=0.0, max=1.0, help="Share of invoices that are left to expire.")
 ]
-TtlOption = Annotated[int, typer.Option("--ttl", min=1, max=86_400, help="Seconds that a hold lives.")]
 StockOption = Annotated[
     float, typer.Option("--stock", min=0.0, max=1_000.0, help="Start stock, a multiple of what FILE sells.")
 ]
@@ -74,7 +81,7 @@ def replay(
     from gateway.cli.play.plan import Plan
 
     plan = Plan(
-        run=_fresh_run(),
+        run=fresh_run(),
         url=url,
         shop=shop,
         key=key,
@@ -93,14 +100,6 @@ def replay(
     report = _run(plan, file, state)
     _tell(report, json)
     raise typer.Exit(0 if report.is_exact else EXIT_NO)
-
-
-def _fresh_run() -> str:
-    """A name that no other run has: the time for people, chance for two in one second."""
-    import secrets
-    import time
-
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def _multiple(speed: str) -> float:

@@ -192,7 +192,7 @@ class ExtensionLimit(Refused):
 
 
 class StaleSequence(Refused):
-    """The source has already told something newer about this level."""
+    """The source has already told something as new or newer about this level."""
 
     code = "stale_sequence"
 

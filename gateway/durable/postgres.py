@@ -186,7 +186,9 @@ class PostgresDatabase:
             raise LedgerUnavailable("the durable store is not open")
         with translated():
             try:
-                raw = await pool.acquire(timeout=self._pool_timeout_ms / 1000)
+                # A timeout of the pool's own would cost a task each time.
+                async with asyncio.timeout(self._pool_timeout_ms / 1000):
+                    raw = await pool.acquire()
             except TimeoutError as exc:
                 raise LedgerUnavailable(
                     f"no connection to the database was free within {self._pool_timeout_ms} ms"

@@ -16,7 +16,7 @@ from gateway.durable.ledger import (
     SkuRow,
     SourceRow,
 )
-from gateway.hot.log import EVENTS_BETWEEN_YIELDS, Entry
+from gateway.hot.log import EVENTS_BETWEEN_YIELDS, Entry, Turns
 
 
 def parts(entries: list[Entry]) -> list[list[Entry]]:
@@ -34,12 +34,10 @@ def parts(entries: list[Entry]) -> list[list[Entry]]:
 async def build_batch(shard: int, epoch: int, previous_digest: str, entries: list[Entry]) -> Batch:
     """The batch of these consecutive entries, to be appended under `epoch`. At least one entry; one of the `parts` of a log."""
     draft = Draft(shard, epoch, previous_digest, entries[0].events[0].seq)
-    added = 0
+    turns = Turns()
     for entry in entries:
         draft.add(entry)
-        added += len(entry.events)
-        if added >= EVENTS_BETWEEN_YIELDS:
-            added = 0
+        if turns.is_over(len(entry.events)):
             await asyncio.sleep(0)
     return await draft.batch()
 

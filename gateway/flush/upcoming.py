@@ -8,7 +8,7 @@ from collections import deque
 from gateway.domain.event import CHECKPOINT
 from gateway.durable.ledger import Batch
 from gateway.flush.batches import Draft
-from gateway.hot.log import EVENTS_BETWEEN_YIELDS, Row, entry_of, read_rows
+from gateway.hot.log import Row, Turns, entry_of, read_rows
 from gateway.hot.shard import Shard
 
 ENTRIES_MAX = 100  # entries read by one call of Redis; each may carry as many events
@@ -54,16 +54,14 @@ class Upcoming:
             return ready
         draft = Draft(self._shard.number, self.epoch, self._digest, self._seq + 1)
         self._is_full = self._is_full or not self._rows  # the log may have grown since it was read to its end
-        since = 0
+        turns = Turns()
         while len(draft) < self._batch_max and (self._rows or (self._is_full and await self._read())):
             entry = entry_of(self._rows.popleft(), self._seq, self._digest)
             draft.add(entry)
             self._seq, self._digest = entry.seq, entry.digest
             if entry.events[-1].type == CHECKPOINT:
                 break
-            since += len(entry.events)
-            if since >= EVENTS_BETWEEN_YIELDS:
-                since = 0
+            if turns.is_over(len(entry.events)):
                 await asyncio.sleep(0)
         return await draft.batch() if draft else None
 

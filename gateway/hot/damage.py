@@ -1,10 +1,16 @@
-"""Damage by somebody else's hand: what of a shard is gone or of another type, and how it is given up to be rebuilt."""
+"""Damage by somebody else's hand: what of a shard is gone, of another type or garbage, and how it is given up to be rebuilt."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
+
+from gateway.domain.errors import HotStoreUnavailable
+from gateway.hot.garbage import garbage_in
+from gateway.hot.operations import touched_names
 
 if TYPE_CHECKING:
     from gateway.hot.shard import Shard
@@ -39,6 +45,31 @@ async def condemn(shard: Shard, why: str) -> None:
         return
     if await shard.ask("HGET", meta, "epoch") in (None, str(shard.epoch)):
         await shard.ask("HSET", meta, "poison", why)
+
+
+async def is_meddled(shard: Shard, why: str, called: Iterable[str]) -> bool:
+    """Whether a script broke off, before its first write, over what none of our scripts makes; then the shard is condemned.
+
+    `why` is the script and its error, `called` are the keys and arguments of its call.
+    """
+    if "WRONGTYPE" not in why:
+        base = shard.keys.base
+        return await is_garbage(
+            shard, why, [name for text in called for name in touched_names(text.removeprefix(base))]
+        )
+    with suppress(HotStoreUnavailable):  # told or not, whoever calls next finds it again
+        await condemn(shard, why)
+    return True
+
+
+async def is_garbage(shard: Shard, why: str, names: Iterable[str]) -> bool:
+    """Whether a key of these names holds garbage, as far as Redis answers; then the shard is condemned, and the log names the key."""
+    key = ""
+    with suppress(HotStoreUnavailable):
+        key = await garbage_in(shard, names)
+        if key:
+            await condemn(shard, f"{key} holds garbage; {why}")
+    return bool(key)
 
 
 async def make_room(shard: Shard) -> None:

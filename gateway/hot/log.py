@@ -15,6 +15,24 @@ Row: TypeAlias = list[Any]
 EVENTS_BETWEEN_YIELDS = 100  # events parsed before requests are let through, about a millisecond
 
 
+class Turns:
+    """Long work on events in turns: whoever does it lets requests through (`asyncio.sleep(0)`) when one is over."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self) -> None:
+        """A turn begins."""
+        self._events = 0
+
+    def is_over(self, events: int) -> bool:
+        """Whether the turn is over, with these events done as well; then the next one begins."""
+        self._events += events
+        if self._events < EVENTS_BETWEEN_YIELDS:
+            return False
+        self._events = 0
+        return True
+
+
 class ChainBroken(Exception):
     """The log does not continue the history it should: a gap, a foreign digest, or an entry that is not one of ours.
 
@@ -44,16 +62,14 @@ async def read_entries(
     Raises ChainBroken, HotStoreUnavailable, and EntryInvalid for an entry that this version can not read.
     """
     entries: list[Entry] = []
-    parsed = 0
+    turns = Turns()
     for row in await read_rows(shard, after_seq, count, generation_log=generation_log):
         try:
             entry = entry_of(row, after_seq, previous_digest)
         except ChainBroken as broken:
             raise ChainBroken(str(broken), entries) from broken
         entries.append(entry)
-        parsed += len(entry.events)
-        if parsed >= EVENTS_BETWEEN_YIELDS:
-            parsed = 0
+        if turns.is_over(len(entry.events)):
             await asyncio.sleep(0)
         after_seq, previous_digest = entry.seq, entry.digest
     return entries

@@ -100,6 +100,25 @@ def pause_text(command: Pause, *, shop: str, actor: str) -> str:
     return f"pause\t{shop}\t{actor}\t{command.sku}\t{int(command.paused)}\t{command.reason or ''}"
 
 
+def touched_names(text: str) -> list[str]:
+    """The names of the skus, the reservations and the request record that this operation names; a bare name is itself."""
+    head, *rows = text.split("\n")
+    fields, first = head.split("\t"), [row.partition("\t")[0] for row in rows]
+    match fields:
+        case ["reserve", _, record, _, shop, *_]:
+            return [f"q:{record}", *(f"s:{shop}/{sku}" for sku in first)]
+        case ["put", shop, _, sku, *_]:
+            return [f"s:{shop}/{sku}", *(f"r:{random_part}" for random_part in first)]
+        case ["adjust", shop, _, sku, _, _, _, _, record, *_]:
+            return [f"s:{shop}/{sku}", f"q:{record}"]
+        case ["pause", shop, _, sku, *_]:
+            return [f"s:{shop}/{sku}"]
+        case ["extend" | "confirm" | "fulfil" | "release", _, random_part, *_]:
+            return [f"r:{random_part}"]
+        case _:
+            return fields
+
+
 def parse_shortages(text: str) -> list[Shortage]:
     """The shortages of a refusal or of a partial hold, a line each."""
     shortages = []

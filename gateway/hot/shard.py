@@ -6,14 +6,14 @@ A call ends with a reply, whose status says what happened, or with an error, who
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from gateway import metrics
 from gateway.domain.errors import Corrupt, HotStoreUnavailable, Outcome, Overloaded, ShardHalted, ShardRecovering
+from gateway.domain.halt import halted
 from gateway.hot.connection import Link, Lost, NotSent, QueueFull, ReplyError
-from gateway.hot.damage import condemn
+from gateway.hot.damage import is_meddled
 from gateway.hot.keys import Keys
 from gateway.hot.scripts import Scripts
 
@@ -112,7 +112,7 @@ class Shard:
         if self.link.lineage != self.lineage:
             self.close()
         if not self.is_open:
-            raise ShardHalted(f"the shard is halted: {self.halted_reason}") if self.halted_reason else ShardRecovering
+            raise ShardHalted(halted(self.halted_reason)) if self.halted_reason else ShardRecovering
         limits, began_s = self._limits, self._loop.time()
         give_up_s = began_s + min(within_ms or limits.command_timeout_ms, limits.command_timeout_ms) / 1000
         nonce, reply = self._send(name, keys, arguments, give_up_s)
@@ -168,7 +168,7 @@ class Shard:
                     )
                 reply = await started.reply
             except ReplyError as problem:
-                await self._settle_error(problem, name, is_unknown=sent > 0)
+                await self._settle_error(problem, name, (*keys, *arguments), is_unknown=sent > 0)
                 loads += 1
                 if loads > LOADS_MAX:  # the server takes the library and still does not know it
                     raise HotStoreUnavailable("Redis does not keep the scripts", outcome=_outcome(sent)) from problem
@@ -204,7 +204,7 @@ class Shard:
             raise _overloaded("too much is not yet persisted", sent)
         return Answer(status, reply[4:], now_ms, checkpoint, sent > 0)
 
-    async def _settle_error(self, problem: ReplyError, name: str, *, is_unknown: bool) -> None:
+    async def _settle_error(self, problem: ReplyError, name: str, called: tuple[str, ...], *, is_unknown: bool) -> None:
         """Return when the call may be made again; else raise what the caller is told."""
         if is_unknown_function(problem):
             try:
@@ -218,9 +218,7 @@ class Shard:
             raise HotStoreUnavailable(f"Redis refused with {problem.word}", outcome=_outcome(is_unknown)) from problem
         if any(words in str(problem) for words in DENIED):
             raise HotStoreUnavailable("Redis denies the scripts a command", outcome=_outcome(is_unknown)) from problem
-        if "WRONGTYPE" in str(problem):  # no script of ours makes one: it was somebody's hand, and a rebuild mends it
-            with suppress(HotStoreUnavailable):  # told or not, whoever calls next finds it again
-                await condemn(self, f"{name}: {problem}")
+        if await is_meddled(self, f"{name}: {problem}", called):  # a rebuild mends it
             raise ShardRecovering(outcome=_outcome(is_unknown)) from problem
         raise Corrupt(f"the script {name} failed: {problem}") from problem
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 from gateway.domain.answer import Told
 from gateway.domain.command import Ack, Call
-from gateway.domain.errors import DurabilityUnknown, GatewayError, Overloaded, ReservationLost, ReservationNotFound
+from gateway.domain.errors import (
+    Corrupt,
+    DurabilityUnknown,
+    GatewayError,
+    Outcome,
+    Overloaded,
+    ReservationLost,
+    ReservationNotFound,
+    ShardRecovering,
+)
 from gateway.domain.identifier import ReservationId, parse_reservation_id
 from gateway.domain.policy import Policy
 from gateway.durable.ledger import Ledger
 from gateway.flush.deadlines import Deadlines
 from gateway.flush.watermark import NotReached, TooManyWaiting, Waiter, Watermark
+from gateway.hot.damage import is_garbage
 from gateway.hot.gathered import Receiver
 from gateway.hot.grouping import Grouping, Result
 from gateway.hot.shard import Answer, Shard
@@ -88,11 +100,35 @@ class Books:
         self._changes.add(text, receiver, random_part)
 
     async def _mend(self, status: str, names: list[str]) -> None:
-        """What kept a script from judging is out of the way: what it lacked is loaded. Raises Absent."""
+        """What kept a script from judging is out of the way: what it lacked is loaded. Raises as `load`."""
         if status == "NOT_LOADED":
-            absent = await self._loader.load(names)
-            if absent:
-                raise Absent(absent)
+            await self.load(names)
+
+    async def load(self, names: list[str]) -> None:
+        """What a script lacked is in Redis, or may be asked for again. Raises Absent, and what `Loader.load` raises."""
+        absent = await self._loader.load(names)
+        if absent:
+            raise Absent(absent)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """The work is under way, and nobody awaits it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @asynccontextmanager
+    async def legible(self, name: str, outcome: Outcome) -> AsyncIterator[None]:
+        """What Redis answered of this key is read within. `outcome` is that of the call where it cannot be.
+
+        Raises ShardRecovering where the key holds garbage, for a rebuild mends it; else Corrupt.
+        """
+        try:
+            yield
+        except (ValueError, KeyError, IndexError) as problem:
+            why = f"what Redis answered of {name} cannot be read: {problem!r}"
+            if await is_garbage(self.shard, why, [name]):
+                raise ShardRecovering(outcome=outcome) from problem
+            raise Corrupt(why) from problem
 
     def time_left(self, call: Call) -> int:
         """Milliseconds the request may still wait, 0 = no bound of its own. Raises Overloaded when they are over."""
@@ -129,9 +165,7 @@ class Books:
             return
         self._deadlines.add(waiter)
         if epoch > self.watermark.epoch:  # the shard is open already, the watermark learns of it in a moment
-            task = asyncio.create_task(self._reach(epoch, seq, waiter))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.begin(self._reach(epoch, seq, waiter))
             return
         try:
             self.watermark.add(epoch, seq, waiter)

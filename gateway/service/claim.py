@@ -49,27 +49,29 @@ class Claim:
 
     async def keep(self) -> None:
         """The row stays this opener's, however long it takes. Raises ShardRecovering when it is another's."""
-        now_s = self._worked_s = asyncio.get_running_loop().time()
-        if now_s - self._since_s < self._lease_ms / 3000:
-            return
-        if not await self._ledger.keep_claim(self._shard, self._epoch, self._owner, self._lease_ms):
+        self._worked_s = asyncio.get_running_loop().time()
+        is_fresh = self._worked_s - self._since_s < self._lease_ms / 3000
+        if not is_fresh and not await self._prolong():
             raise ShardRecovering("another gateway has overtaken this one")
-        self._since_s = now_s
 
     async def _renew(self) -> None:
         """Until the row is no longer ours to keep, or nothing has come of the opening for too long."""
         loop = asyncio.get_running_loop()
         while loop.time() - self._worked_s < SILENCE_S_MAX:
             await asyncio.sleep(max(self._lease_ms / 3000, PAUSE_S_MIN))
-            now_s = loop.time()
             try:
-                is_ours = await self._ledger.keep_claim(self._shard, self._epoch, self._owner, self._lease_ms)
+                if not await self._prolong():
+                    return  # who does the work finds out with the next page, or at the end
             except LedgerError as problem:
                 log.warning("claim_not_renewed", problem=str(problem))
-                continue
-            if not is_ours:
-                return  # who does the work finds out with the next page, or at the end
+
+    async def _prolong(self) -> bool:
+        """Whether the row still is this opener's, and then for the whole time from now on. Raises LedgerError."""
+        now_s = asyncio.get_running_loop().time()
+        is_ours = await self._ledger.keep_claim(self._shard, self._epoch, self._owner, self._lease_ms)
+        if is_ours:
             self._since_s = now_s
+        return is_ours
 
 
 class AnothersClaim:

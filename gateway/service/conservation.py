@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gateway.domain.answer import Conservation
 from gateway.domain.errors import ShardHalted, ShardRecovering
+from gateway.domain.halt import halted_with_advice
 from gateway.durable.ledger import Books, Ledger
 from gateway.flush.watermark import Watermark
 from gateway.hot.shard import Shard
@@ -46,7 +47,7 @@ class Audit:
         """
         # Nothing is flushed on a halted shard, so what Redis has ahead would be waited for in vain, and called a slow flusher.
         if self._shard.halted_reason:
-            raise ShardHalted(f"the shard is halted: {self._shard.halted_reason}; see `gateway repair --plan`")
+            raise ShardHalted(halted_with_advice(self._shard.halted_reason))
         return (await self.survey()).findings.answer()
 
     async def survey(self) -> Survey:

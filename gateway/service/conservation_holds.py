@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.domain.reservation import HELD
 from gateway.durable.ledger import Ledger, StoredReservation
+from gateway.hot.pages import key_pages
 from gateway.hot.shard import Shard
 from gateway.service.conservation_findings import Findings
 from gateway.service.conservation_indexes import Indexes, Look
@@ -51,12 +52,9 @@ class Holds:
 
         Those in `wrong` were told of already. Cost: every key of a reservation and of an index is read once, and the row of each.
         """
-        base, cursor = f"{self._shard.keys.base}r:", "0"
-        while True:
-            cursor, keys = await self._shard.scan(cursor, f"{base}*", KEYS_PAGE)
+        base = f"{self._shard.keys.base}r:"
+        async for keys in key_pages(self._shard, base, KEYS_PAGE):
             await self._check_page([key.removeprefix(base) for key in keys], wrong)
-            if cursor == "0":
-                break
             await asyncio.sleep(0)
         async for kind, where, look in self._indexes.suspects(self._findings.checked):
             sku, _, random_part = where.rpartition("/") if kind == "orphan" else ("", "", where)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from gateway.domain.reservation import HELD
+from gateway.hot.pages import key_pages
 from gateway.hot.shard import Shard
 from gateway.service.conservation_lives import read_place
 
@@ -41,17 +42,14 @@ class Indexes:
     async def suspects(self, checked: Counter[str]) -> AsyncIterator[tuple[str, str, Look]]:
         """(kind, where, how to look again) of each index entry that looks wrong: of a hold, or of a sku in the shard's index."""
         keys, seen = self._shard.keys, set[str]()
-        base, cursor = f"{keys.base}d:", "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{base}*", PAGE)
+        base = f"{keys.base}d:"
+        async for names in key_pages(self._shard, base, PAGE):
             for name in [key.removeprefix(base) for key in names]:
                 seen.add(name)
                 async for random_part in self._unheld(name, checked):
                     yield "orphan", f"{name}/{random_part}", partial(self._orphan, name, random_part)
                 if await self._undue(name) is not None:
                     yield "due", name, partial(self._undue, name)
-            if cursor == "0":
-                break
         async for page in self._entries(keys.due):
             for name in page:
                 if name not in seen and await self._undue(name) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.domain.stock import Level
 from gateway.durable.ledger import Books, EventRow, Ledger
 from gateway.hot.operations import parse_sku
+from gateway.hot.pages import key_pages
 from gateway.hot.shard import Shard
 from gateway.service.conservation_findings import Findings
 from gateway.service.conservation_history import Counters, Place, counters
@@ -29,14 +30,11 @@ class Levels:
 
         Raises DurableStoreUnavailable when the flusher does not come to what Redis told.
         """
-        base, cursor, shard = self._shard.keys.base, "0", self._shard
-        while True:
-            cursor, keys = await shard.scan(cursor, f"{base}s:*", SKUS_PAGE)
-            names = [key.removeprefix(f"{base}s:") for key in keys]
+        base = f"{self._shard.keys.base}s:"
+        async for keys in key_pages(self._shard, base, SKUS_PAGE):
+            names = [key.removeprefix(base) for key in keys]
             if names:
                 await self._compare(names)
-            if cursor == "0":
-                break
         await self._check_kept()
 
     async def _check_kept(self) -> None:

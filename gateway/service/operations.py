@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.domain.answer import Conservation, Readiness
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.halt import halted_with_advice
 from gateway.domain.policy import PolicyBook
 from gateway.domain.repair import Adopt, Plan, Repair
 from gateway.durable.ledger import Ledger, LedgerUnavailable
@@ -76,7 +77,7 @@ class OperationsService:
         if not is_open:
             shards["problem"] = "shard 0 is closed"
         if shard.halted_reason:
-            shards["problem"] = f"shard 0 is halted: {shard.halted_reason}; see `gateway repair --plan`"
+            shards["problem"] = halted_with_advice(shard.halted_reason, "shard 0")
         problems = self._problems()
         flusher: dict[str, object] = {"ok": not problems, "checkpoint": self._watermark.seq}
         if problems:

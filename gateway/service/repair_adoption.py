@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.domain.counted import counted
 from gateway.domain.repair import Adopt, HumanTask, Plan, Step
 from gateway.durable.ledger import ShardRow
 from gateway.hot.keys import Keys
 from gateway.hot.meta import Meta
+from gateway.hot.pages import key_pages
 from gateway.hot.shard import Shard
 from gateway.service.conservation_lives import public_id, read_place
 
@@ -51,11 +53,10 @@ async def adoption(shard: Shard, row: ShardRow, meta: Meta, adopt: Adopt | None,
 
 async def _lost(shard: Shard, row: ShardRow, meta: Meta) -> str:
     """What Redis knows of reservations and the database does not."""
-    base, cursor = f"{Keys(shard.prefix, shard.number, meta.generation).base}r:", "0"
+    base = f"{Keys(shard.prefix, shard.number, meta.generation).base}r:"
     made: list[str] = []
     sold = changed = 0
-    while True:
-        cursor, keys = await shard.scan(cursor, f"{base}*", KEYS_PAGE)
+    async for keys in key_pages(shard, base, KEYS_PAGE):
         texts = await shard.ask_list("MGET", *keys) if keys else []
         for key, text in zip(keys, texts, strict=True):
             place = None if text is None else read_place(text)
@@ -66,11 +67,10 @@ async def _lost(shard: Shard, row: ShardRow, meta: Meta) -> str:
                 sold += place[0] in ("confirmed", "fulfilled")
             else:
                 changed += 1
-        if cursor == "0":
-            break
     named = ", ".join(sorted(made)[:NAMED_MAX]) + (", …" if len(made) > NAMED_MAX else "")
+    still = counted(len(made), "reservation")
     return (
-        f"what came after seq {row.checkpoint} is lost. Redis still has {len(made)} reservations made since, {sold} of them sold,"
+        f"what came after seq {row.checkpoint} is lost. Redis still has {still} made since, {sold} of them sold,"
         f" which will be answered as lost{': ' + named if made else ''};"
-        f" and {changed} older ones that changed since, which will be as they were"
+        f" and the changes since of {counted(changed, 'older one')} will be undone"
     )

@@ -67,7 +67,8 @@ class ReservationService:
         books = self._books
         text = self.reserve_text(command, call, mint_random_part(), has_asked=False)
         judge = partial(verdict.reserved, shard=books.shard.number)
-        books.begin_reserve(text, Begun(books, call.ack or self._acks["reserve"], judge, ended, expect))
+        again = partial(books.begin_reserve, text)
+        again(Begun(books, call.ack or self._acks["reserve"], judge, ended, expect, again))
         return True
 
     def begin_change(self, command: Confirm | Fulfil | Release, call: Call, ended: Ended, expect: Expect) -> bool:
@@ -77,8 +78,8 @@ class ReservationService:
             return False
         books, name = self._books, type(command).__name__.lower()
         judge = partial(verdict.changed, name, shard=books.shard.number, public_id=command.id)
-        begun = Begun(books, call.ack or self._acks[name], judge, ended, expect)
-        books.begin_change(self.change_text(command, call, id), id.random_part, begun)
+        again = partial(books.begin_change, self.change_text(command, call, id), id.random_part)
+        again(Begun(books, call.ack or self._acks[name], judge, ended, expect, again))
         return True
 
     def _reserve(self, text: str, random_part: str, command: Reserve, call: Call) -> Awaitable[list[str]]:
@@ -100,7 +101,8 @@ class ReservationService:
         shard = books.shard
         answer = await shard.run("read_reservation", (shard.keys.reservation(id.random_part),), (id.random_part,))
         if answer.status == "FOUND":
-            reservation = parse_reservation(shard.number, answer.fields[0], answer.fields[1])
+            async with books.legible(f"r:{id.random_part}", "not_applied"):
+                reservation = parse_reservation(shard.number, answer.fields[0], answer.fields[1])
         else:
             text = await verdict.durable_read(books.ledger.read_reservation(id.random_part))
             if text is None:
@@ -137,7 +139,8 @@ class ReservationService:
             verdict.no_orphans(absent.names - {f"r:{id.random_part}"})
             raise books.missing(id) from None
         try:
-            changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
+            async with books.legible(f"r:{id.random_part}", "unknown"):
+                changed = verdict.changed(name, answer.status, answer.fields, books.shard.number, command.id)
         except GatewayError as refusal:
             raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(changed, call.ack or self._acks[name])

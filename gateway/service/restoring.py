@@ -11,6 +11,7 @@ from collections import deque
 
 from gateway.domain.errors import Corrupt, ShardRecovering
 from gateway.hot.keys import Keys
+from gateway.hot.pages import key_pages
 from gateway.hot.shard import Shard
 
 CALLS_MAX = 4  # under way: Redis has the next at hand when it has ended one
@@ -32,13 +33,9 @@ class Restoring:
     async def __aenter__(self) -> Restoring:
         """Nothing but the mark is under the generation's names: a store that was set back counts the same epochs again."""
         await self._shard.ask("DEL", self._keys.restoring)
-        cursor = "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{self._keys.base}*", SCAN_PAGE)
+        async for names in key_pages(self._shard, self._keys.base, SCAN_PAGE):
             if names:
                 await self._shard.ask("UNLINK", *names)
-            if cursor == "0":
-                break
         await self._shard.ask("SET", self._keys.restoring, self._epoch)
         return self
 
@@ -74,14 +71,12 @@ class Restoring:
 
     async def unclaimed(self) -> str:
         """One of the skus that have holds and were not restored themselves."""
-        base, cursor = f"{self._keys.base}s:", "0"
-        while True:
-            cursor, names = await self._shard.scan(cursor, f"{base}*", SCAN_PAGE)
+        base = f"{self._keys.base}s:"
+        async for names in key_pages(self._shard, base, SCAN_PAGE):
             for name in names:
                 if await self._shard.ask("HEXISTS", name, "*") == 0:
                     return name.removeprefix(base)
-            if cursor == "0":
-                return "a sku that is gone"
+        return "a sku that is gone"
 
     def _take(self, reply: list[str]) -> None:
         _, status, *fields = reply

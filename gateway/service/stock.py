@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from gateway.domain.answer import ImportRow, LevelAnswer, SkuAnswer, StockPage
 from gateway.domain.command import Ack, Adjust, Call, Pause, PutLevel
-from gateway.domain.errors import Corrupt, GatewayError, InvalidRequest, SkuNotFound
+from gateway.domain.errors import GatewayError, InvalidRequest, SkuNotFound
 from gateway.domain.identifier import Position, ReservationId, parse_reservation_id, request_record
 from gateway.domain.stock import Sku
 from gateway.hot.operations import adjust_text, parse_sku, pause_text, put_text
@@ -27,7 +27,7 @@ class StockService:
     def __init__(self, books: Books, ack: Ack) -> None:
         self._books = books
         self._ack = ack
-        self._readings: Readings[SkuAnswer | GatewayError] = Readings(books.shard, self._read)
+        self._readings: Readings[SkuAnswer | GatewayError | None] = Readings(books.shard, self._read)
 
     async def read(self, sku: str, call: Call) -> SkuAnswer:
         """The sku with all its levels. Raises SkuNotFound when it has none."""
@@ -46,11 +46,11 @@ class StockService:
         self._readings.add(call.shop, sku, _Reading(read))
         return True
 
-    def _read(self, text: str) -> SkuAnswer | GatewayError:
+    def _read(self, text: str) -> SkuAnswer | GatewayError | None:
         try:
             answer = self._told(parse_sku(text))
-        except (ValueError, IndexError) as unreadable:
-            return Corrupt(f"what Redis answered cannot be read: {unreadable}")
+        except (ValueError, KeyError, IndexError):
+            return None  # `read` is to find out what it is
         return answer if answer.sku.levels else _no_sku(answer.sku.sku)
 
     async def query(self, skus: Sequence[str], call: Call) -> tuple[list[SkuAnswer], list[str]]:
@@ -65,7 +65,9 @@ class StockService:
             except Absent as absent:
                 verdict.no_orphans(absent.names)
                 raise
-            found += [self._told(parse_sku(text)) for text in answer.fields]
+            for sku, text in zip(some, answer.fields, strict=True):
+                async with books.legible(f"s:{call.shop}/{sku}", "not_applied"):
+                    found.append(self._told(parse_sku(text)))
         return [one for one in found if one.sku.levels], [one.sku.sku for one in found if not one.sku.levels]
 
     def _told(self, sku: Sku) -> SkuAnswer:
@@ -100,7 +102,8 @@ class StockService:
         try:
             if answer.status == "NOT_CONFIRMED":
                 raise _not_reflected(ids, set(answer.fields))
-            written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+            async with books.legible(f"s:{call.shop}/{command.sku}", "unknown"):
+                written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
         except GatewayError as refusal:
             raise verdict.unless_resent(refusal, answer.is_resent) from refusal
         return await self._settled(written, call)
@@ -129,7 +132,8 @@ class StockService:
             verdict.no_orphans(absent.names - {f"q:{record}"})
             text = adjust_text(command, shop=call.shop, actor=call.actor, record=record, has_asked=True)
             answer = await books.run("adjust", declared, (text,), within_ms=books.time_left(call))
-        written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
+        async with books.legible(f"s:{call.shop}/{command.sku}", "unknown"):
+            written = verdict.level_written(answer.status, answer.fields, command.location, books.shard.number)
         return await self._settled(written, call)
 
     async def _settled(self, answer: LevelAnswer, call: Call) -> LevelAnswer:
@@ -148,7 +152,8 @@ class StockService:
             raise
         if answer.status not in ("APPLIED", "UNCHANGED"):
             raise verdict.refused_sku(answer.status)
-        sku = parse_sku(answer.fields[0])
+        async with books.legible(f"s:{call.shop}/{command.sku}", "unknown"):
+            sku = parse_sku(answer.fields[0])
         told = self._told(sku)
         told.durable = await books.settle(sku.epoch, sku.seq, call.ack or self._ack)
         return told

@@ -73,7 +73,7 @@ async def batch(site: Site, exchange: Exchange) -> Answer:
 
 def _result(site: Site, exchange: Exchange, answer: BatchResult, command: BatchCommand | None) -> dict[str, Any]:
     if isinstance(answer, GatewayError):
-        body = site.problems.body(answer, exchange.request_id)
+        body = site.problems.result(answer, exchange.request_id)
         return {"status": body["status"], "body": body}
     if isinstance(answer, ReservationAnswer):
         is_reserve = isinstance(command, Reserve)

@@ -75,6 +75,13 @@ class Problems:
             **error.extras,
         }
 
+    def result(self, error: GatewayError, request_id: str) -> dict[str, Any]:
+        """The problem's fields as a result of a batch, which has no header: `retry_after_seconds` is what `Retry-After` would say."""
+        body = self.body(error, request_id)
+        if body["status"] in _LATER:
+            body["retry_after_seconds"] = retry_after_seconds(error)
+        return body
+
     def answer(self, error: GatewayError, request_id: str) -> Answer:
         """The problem as an answer."""
         body = self.body(error, request_id)

@@ -57,6 +57,9 @@ class Problem(BaseModel):
     current_sequence: int | None = Field(None, description="With `stale_sequence`.")
     current_version: int | None = Field(None, description="With `version_conflict`.")
     id: str | None = Field(None, description="With `durability_unknown`: the reservation to read.")
+    retry_after_seconds: int | None = Field(
+        None, description="In a batch's results with 429 and 503: what `Retry-After` tells for a single call."
+    )
 
 
 class Line(Shape):

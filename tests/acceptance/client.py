@@ -195,6 +195,7 @@ class Client:
         for result in results:
             if result["status"] >= 400:
                 check_problem(result["body"], result["status"])
+            assert ("retry_after_seconds" in result["body"]) == (result["status"] in {429, 503}), result
         return list(results)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
@@ -89,6 +89,23 @@ async def open_until_at_point(site: Site, hot: PrivateRedis, point: str, rng: ra
     raise AssertionError(f"the gateway never came by {point}:\n{site.gateways[0].log[-3000:]}")
 
 
+async def die_and_come_back(
+    site: Site, hot: PrivateRedis, point: str, die: Callable[[], Awaitable[None]], *, after_seconds: float = 0.0
+) -> None:
+    """Under traffic the first gateway, which is armed to kill itself, dies by `die` and is started again: everything is there."""
+    async with site.running():
+        await asyncio.sleep(after_seconds)
+        async with site.trouble():
+            await die()
+            died_s = time.monotonic()
+            started_s = await restart(site.gateways[0])
+        await asyncio.sleep(1)
+
+    print(f"{point}: started in {started_s:.1f} s, first change {first_change_s(site, died_s):.1f} s after its death")
+    await site.verdict()
+    await nothing_remains(hot.url)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("point", AT_WORK)
 async def test_gateway_killed_at_a_point_of_its_work_loses_nothing(
@@ -98,16 +115,10 @@ async def test_gateway_killed_at_a_point_of_its_work_loses_nothing(
     site = site_of(command=COMMAND)
     arm(site.gateways[0], point, rng.randint(*NTH), "kill")
 
-    async with site.running():
-        async with site.trouble():
-            assert await at_point(site.gateways[0]), f"it never came by {point}"
-            died_s = time.monotonic()
-            started_s = await restart(site.gateways[0])
-        await asyncio.sleep(1)
+    async def die() -> None:
+        assert await at_point(site.gateways[0]), f"it never came by {point}"
 
-    print(f"{point}: started in {started_s:.1f} s, first change {first_change_s(site, died_s):.1f} s after its death")
-    await site.verdict()
-    await nothing_remains(hot.url)
+    await die_and_come_back(site, hot, point, die)
 
 
 @pytest.mark.faults
@@ -120,17 +131,10 @@ async def test_gateway_killed_at_a_point_of_an_opening_keeps_what_was_durable(
     site.is_hot_lost = True
     arm(site.gateways[0], point, FIRST.get(point, 2), "kill")
 
-    async with site.running():
-        await asyncio.sleep(rng.uniform(0.5, 1.5))
-        async with site.trouble():
-            await open_until_at_point(site, hot, point, rng)
-            died_s = time.monotonic()
-            started_s = await restart(site.gateways[0])
-        await asyncio.sleep(1)
+    async def die() -> None:
+        await open_until_at_point(site, hot, point, rng)
 
-    print(f"{point}: started in {started_s:.1f} s, first change {first_change_s(site, died_s):.1f} s after its death")
-    await site.verdict()
-    await nothing_remains(hot.url)
+    await die_and_come_back(site, hot, point, die, after_seconds=rng.uniform(0.5, 1.5))
 
 
 @pytest.mark.faults
@@ -141,18 +145,11 @@ async def test_gateway_killed_while_it_drains_loses_nothing(
     site = site_of(command=COMMAND)
     arm(site.gateways[0], "drain", 1, "kill")
 
-    async with site.running():
-        await asyncio.sleep(rng.uniform(0.5, 2))
-        async with site.trouble():
-            site.gateways[0].signal(signal.SIGTERM)
-            assert await at_point(site.gateways[0]), "it never came to flush the rest"
-            died_s = time.monotonic()
-            started_s = await restart(site.gateways[0])
-        await asyncio.sleep(1)
+    async def die() -> None:
+        site.gateways[0].signal(signal.SIGTERM)
+        assert await at_point(site.gateways[0]), "it never came to flush the rest"
 
-    print(f"drain: started in {started_s:.1f} s, first change {first_change_s(site, died_s):.1f} s after its death")
-    await site.verdict()
-    await nothing_remains(hot.url)
+    await die_and_come_back(site, hot, "drain", die, after_seconds=rng.uniform(0.5, 2))
 
 
 @pytest.mark.faults

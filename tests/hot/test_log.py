@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain.event import GENESIS, EntryInvalid
-from gateway.hot.log import ChainBroken, read_entries
+from gateway.hot.log import ChainBroken, Turns, read_entries
 from tests.hot.links import linked
 from tests.lua.warehouse import Warehouse, wish
 
@@ -89,3 +89,20 @@ async def test_log_of_no_key_is_empty(valkey_url: str) -> None:
 
         assert await read_entries(warehouse.shard, entries[-1].seq, entries[-1].digest, 100) == []
         assert await read_entries(warehouse.shard, 0, GENESIS, 100, generation_log="nothing here") == []
+
+
+def test_turns_are_over_after_a_hundred_events_and_begin_anew() -> None:
+    """However they come, one by one or many in an entry: what was too much does not shorten the next turn."""
+    turns = Turns()
+
+    assert [turns.is_over(1) for _ in range(200)] == [False] * 99 + [True] + [False] * 99 + [True]
+    assert [turns.is_over(events) for events in (60, 60, 60, 39, 1, 5000, 99, 1)] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 
-from gateway.domain.errors import ShardRecovering, Unavailable
+from gateway.domain.errors import GatewayError, ShardRecovering, Unavailable
 from tests.service.gateway import Gateway
 
 KINDS = ("meta", "log", "due", "sku", "holds", "reservation", "record")
@@ -46,6 +47,59 @@ async def test_key_of_another_type_leads_to_a_rebuild(idle: Gateway, kind: str) 
     assert idle.shard.epoch == 2
     level = await idle.level("tee")
     assert (level.on_hand, level.held) == (10, 1)
+    await idle.flush()
+    assert await idle.violations() == []
+
+
+GARBAGE: dict[str, tuple[str, ...]] = {
+    "a field that is not ours": ("sku", "HSET", "colour", "blue"),
+    "its head": ("sku", "HSET", "*", "garbage"),
+    "no head": ("sku", "HDEL", "*"),
+    "a level": ("sku", "HSET", "Lmain", "ten"),
+    "a level's time": ("sku", "HSET", "Lmain", "10 3 0 0 0 2 soon"),
+    "a level's sources": ("sku", "HSET", "Xmain", "garbage"),
+    "a reservation": ("reservation", "SET", "garbage"),
+    "a reservation's state": ("reservation", "SETRANGE", "0", "z"),
+    "a request record": ("record", "SET", "garbage"),
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+async def test_garbage_in_a_key_leads_to_a_rebuild(idle: Gateway, what: str) -> None:
+    """The type is right, what it holds is not: nothing happens on such ground, the log names the key, and all comes back as it was."""
+    await idle.put("tee", 10)
+    held = await idle.reserve(("tee", 3), key="k1")
+    await idle.flush()
+    (record,) = await idle.keys("*:q:*")
+    keys, id = idle.shard.keys, held.reservation.id.random_part
+    names = {"record": record, "sku": keys.sku("main", "tee"), "reservation": keys.reservation(id)}
+    kind, command, *arguments = GARBAGE[what]
+    await idle.redis(command, names[kind], *arguments)
+    entries = await idle.log_entries()
+
+    seen: list[GatewayError] = []
+    with capture_logs() as lines:
+        for attempt in (
+            lambda: idle.reserve(("tee", 3), key="k1"),
+            lambda: idle.read(held),
+            lambda: idle.level("tee"),
+            lambda: idle.put("tee", 11, sequence=2),
+            lambda: idle.release(held),
+        ):
+            try:
+                await attempt()
+            except GatewayError as told:
+                seen.append(told)
+                break
+
+    assert [(type(told), told.outcome) for told in seen] == [(ShardRecovering, "not_applied")]
+    assert [line["why"].split(" ")[0] for line in lines if line["event"] == "shard_condemned"] == [names[kind]]
+    assert await idle.log_entries() == entries
+    await idle.keep()
+    assert idle.shard.epoch == 2
+    assert (await idle.reserve(("tee", 3), key="k1")).reservation.id == held.reservation.id
+    level = await idle.level("tee")
+    assert (level.on_hand, level.held) == (10, 3)
     await idle.flush()
     assert await idle.violations() == []
 

@@ -63,7 +63,7 @@ async def test_repair_of_a_restored_backup_needs_the_operators_choice(each_datab
         assert "--adopt-redis is not possible" in task.detail
         assert "2 reservations made since, 1 of them sold" in task.detail
         assert str(late.reservation.id) in task.detail
-        assert "1 older ones that changed since" in task.detail
+        assert "the changes since of 1 older one will be undone" in task.detail
         assert not (await traded.apply(plan)).is_applied
         refused = await traded.plan("redis")
         assert (refused.steps, refused.for_human[0].detail.split(":")[0]) == ([], "--adopt-redis is not possible")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -12,14 +13,17 @@ from gateway.domain.command import Ack, Call, Confirm, Fulfil, Release, Reserve,
 from gateway.domain.errors import (
     Corrupt,
     DurabilityUnknown,
+    DurableStoreUnavailable,
     GatewayError,
     HotStoreUnavailable,
     IdempotencyKeyReused,
     OutOfStock,
+    ReservationNotFound,
     ReservationReleased,
     ShardRecovering,
     UnknownSku,
 )
+from gateway.durable.ledger import LedgerUnavailable
 from gateway.service import preparing
 from gateway.service.port import Expect
 from gateway.service.reservations import GROUPED_LINES_MAX
@@ -95,19 +99,56 @@ async def test_short_way_refuses_as_the_long_one(idle: Gateway) -> None:
     assert (await idle.level("tee")).held == 1
 
 
-async def test_short_way_does_nothing_where_something_must_be_loaded(idle: Gateway) -> None:
-    """None is told, and the long way then loads and holds, or knows that there is no such sku."""
+async def test_short_way_loads_what_is_cold(idle: Gateway) -> None:
+    """A sku that Redis let go of is brought back, and the units are held once."""
     await idle.put("tee", 5)
     await evict(idle, "s:main/tee")
 
-    assert await ended(idle, command()) is None
-    assert await idle.redis("EXISTS", idle.shard.keys.sku("main", "tee")) == 0
-    await idle.reserve(("tee", 1))
-    assert isinstance(await ended(idle, command()), ReservationAnswer)
+    held = await ended(idle, command(2))
+
+    assert isinstance(held, ReservationAnswer)
     assert (await idle.level("tee")).held == 2
-    assert await ended(idle, command(sku="mug")) is None
-    with pytest.raises(UnknownSku):
-        await idle.reserve(("mug", 1))
+
+
+async def test_short_way_loads_the_reservation_that_is_changed(idle: Gateway) -> None:
+    """One that has ended, and that Redis let go of, refuses as it did before."""
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 1))
+    await idle.release(held)
+    await evict(idle, f"r:{held.reservation.id.random_part}")
+
+    assert isinstance(await ended(idle, Confirm(held.told.public_id)), ReservationReleased)
+
+
+async def test_short_way_and_what_nobody_knows(idle: Gateway) -> None:
+    """A sku without stock is refused; for a reservation that never was None is told, and the long way then says so."""
+    assert isinstance(await ended(idle, command(sku="mug")), UnknownSku)
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 1))
+    id = held.reservation.id._replace(random_part="x" * len(held.reservation.id.random_part))
+
+    assert await ended(idle, Confirm(str(id))) is None
+    with pytest.raises(ReservationNotFound):
+        await idle.reservations.confirm(Confirm(str(id)), idle.call())
+
+
+async def test_short_way_tells_that_it_could_not_load(idle: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal of the durable store, nothing applied; what nobody foresaw is left to the long way."""
+    await idle.put("tee", 5)
+    await evict(idle, "s:main/tee")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idle.ledger, "read_sku", AsyncMock(side_effect=LedgerUnavailable("away")))
+        refused = await ended(idle, command())
+    with monkeypatch.context() as patched:
+        patched.setattr(idle.ledger, "read_sku", AsyncMock(side_effect=ZeroDivisionError))
+        unforeseen = await ended(idle, command())
+
+    assert isinstance(refused, DurableStoreUnavailable)
+    assert refused.outcome == "not_applied"
+    assert unforeseen is None
+    await idle.reserve(("tee", 1))
+    assert (await idle.level("tee")).held == 1
 
 
 async def test_short_way_is_for_what_needs_no_waiting(idle: Gateway) -> None:
@@ -277,7 +318,7 @@ async def test_short_way_through_a_life(gateway: Gateway, ack: Ack) -> None:
 
 
 async def test_short_way_of_a_change_of_what_must_be_loaded(idle: Gateway) -> None:
-    """None is told, nothing happened; the long way loads it."""
+    """It is loaded, and changed once."""
     await idle.put("tee", 5)
     held = await idle.reserve(("tee", 1), key="k")
     await idle.confirm(held, ack="memory")
@@ -285,5 +326,8 @@ async def test_short_way_of_a_change_of_what_must_be_loaded(idle: Gateway) -> No
     id = str(held.reservation.id)
     await evict(idle, f"r:{held.reservation.id.random_part}")
 
-    assert await ended(idle, Fulfil(id)) is None
-    assert (await idle.reservations.fulfil(Fulfil(id), idle.call("memory"))).told.state == "fulfilled"
+    fulfilled = await ended(idle, Fulfil(id), idle.call("memory"))
+
+    assert isinstance(fulfilled, ReservationAnswer)
+    assert fulfilled.told.state == "fulfilled"
+    assert (await idle.level("tee")).on_hand == 4

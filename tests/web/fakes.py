@@ -70,6 +70,8 @@ class Books:
     keys: dict[tuple[str, str, str], tuple[str, Any]] = field(default_factory=dict)
     #: Raised by the next calls, one each; None lets a call through.
     failures: deque[BaseException | None] = field(default_factory=deque)
+    #: What the next operations of batches come to, one each.
+    failures_of_operations: deque[e.GatewayError] = field(default_factory=deque)
     seen: list[tuple[Any, Call]] = field(default_factory=list)
     is_ready: bool = True
 
@@ -316,6 +318,8 @@ class FakeReservations:
         return [self._result(command, own) for command, own in zip(commands, calls, strict=True)]
 
     def _result(self, command: BatchCommand, call: Call) -> BatchResult:
+        if self.books.failures_of_operations:
+            return self.books.failures_of_operations.popleft()
         try:
             match command:
                 case Reserve():

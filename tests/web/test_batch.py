@@ -193,6 +193,26 @@ async def test_refusals_of_the_service_are_results(gateway: Gateway) -> None:
     assert results[0]["body"]["outcome"] == "not_applied"
 
 
+@pytest.mark.parametrize(
+    ("error", "is_later"),
+    [(e.ShardHalted(), True), (e.RateLimited(), True), (e.OutOfStock(shortages=[]), False)],
+    ids=lambda each: getattr(each, "code", None),
+)
+async def test_result_that_says_later_says_when(gateway: Gateway, error: e.GatewayError, is_later: bool) -> None:
+    """A result has no header of its own: what `Retry-After` tells for a single call stands in its problem, and in no other's."""
+    gateway.books.failures_of_operations.append(error)
+
+    reply = await run(gateway, {"op": "reserve", "body": BODY}, {"op": "reserve", "body": BODY})
+
+    told, good = reply.body["results"]
+    assert (told["body"]["code"], good["status"]) == (error.code, 201)
+    least = getattr(error, "retry_after_seconds", 1)
+    if is_later:
+        assert least <= told["body"]["retry_after_seconds"] <= 2 * least
+    assert ("retry_after_seconds" in told["body"]) == is_later
+    BatchResults.model_validate(reply.body)
+
+
 async def test_replays_are_marked_within_their_results(gateway: Gateway) -> None:
     """A key is known in single calls and in batches alike, for reserve and for adjust."""
     single = await gateway.post("/v1/reservations", BODY, Idempotency_Key="r")

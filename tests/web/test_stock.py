@@ -174,6 +174,7 @@ async def test_put_with_a_stale_sequence_answers_409(gateway: Gateway, sequence:
     reply = await gateway.ask("PUT", LEVEL, json={"source": "erp", "sequence": sequence, "on_hand": on_hand})
 
     assert (reply.status, reply.body["code"], reply.body["current_sequence"]) == (409, "stale_sequence", 5)
+    assert reply.body["detail"] == "The source has already told something as new or newer about this level"
 
 
 async def test_put_passes_everything_on(gateway: Gateway) -> None:
