@@ -18,6 +18,7 @@ from gateway.durable.ledger import LedgerUnavailable
 from gateway.durable.migration import migrate_postgres
 from gateway.durable.postgres_append import append
 from gateway.durable.postgres_errors import meaning, translated
+from gateway.durable.postgres_frozen import APPLICATION, end_frozen
 from gateway.durable.postgres_transaction import BEGIN, RawConnection, commit
 from gateway.durable.rows import Batch
 from gateway.durable.statement import DialectName, Statement
@@ -167,7 +168,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
         """A durable transaction, committed at the end of the block."""
-        async with self._borrowed() as raw:
+        async with self._unblocking(), self._borrowed() as raw:
             with translated():
                 await raw.execute(BEGIN)
             yield PostgresConnection(raw)
@@ -175,9 +176,21 @@ class PostgresDatabase:
 
     async def append(self, batch: Batch, owner: str | None) -> bool:
         """As `Ledger.append`."""
-        async with self._borrowed() as raw:
+        async with self._unblocking(), self._borrowed() as raw:
             with translated():
                 return await append(raw, batch, owner)
+
+    @asynccontextmanager
+    async def _unblocking(self) -> AsyncIterator[None]:
+        """Where a lock within was waited for in vain, no frozen gateway holds it when it is tried again."""
+        try:
+            yield
+        except LedgerUnavailable as exc:
+            if isinstance(exc.__cause__, asyncpg.LockNotAvailableError):
+                async with self._borrowed() as raw:
+                    with translated():
+                        await end_frozen(raw)
+            raise
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[RawConnection]:
@@ -205,7 +218,7 @@ class PostgresDatabase:
 
     def _server_settings(self, statement_timeout_ms: int) -> dict[str, str]:
         return {
-            "application_name": "reservation-gateway",
+            "application_name": APPLICATION,
             "statement_timeout": str(statement_timeout_ms),
             **({"default_transaction_read_only": "on"} if self._is_read_only else {}),
             # Our statements touch few rows; compiling them costs more than it saves.

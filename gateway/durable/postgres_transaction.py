@@ -14,6 +14,9 @@ from gateway.durable.postgres_errors import translated_commit
 #: Generic to the type checker alone.
 RawConnection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
+#: A session that is idle in a transaction for longer is ended: its process stands still, and others wait for what it locked.
+IDLE_SECONDS_MAX: Final = 3
+
 #: One round trip. Whatever role, database or pooler set, this transaction waits for the disk (and for a synchronous
 #: standby, where there is one; the stronger remote_apply is left as it is), gives up on a lock that another writer
 #: holds, and frees its own when this process is frozen in the middle.
@@ -22,7 +25,7 @@ BEGIN: Final = (
     " SELECT set_config('synchronous_commit',"
     " CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true);"
     " SET LOCAL lock_timeout = '2s';"
-    " SET LOCAL idle_in_transaction_session_timeout = '3s'"
+    f" SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS_MAX}s'"
 )
 
 #: "Committed here, but might not have been replicated": what a wait for a standby says when it is cut short.

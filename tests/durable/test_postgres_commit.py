@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
 
 from gateway.durable.ledger import CommitUnknown, Ledger, LedgerUnavailable
-from gateway.durable.postgres_transaction import commit
+from gateway.durable.postgres_frozen import APPLICATION
+from gateway.durable.postgres_transaction import BEGIN, commit
 from gateway.embedded import PrivatePostgres
 from tests.contract.batches import OWNER, Hold, Log, add, level_row, opened, stored
 from tests.contract.sql import rows_stored, run_sql
@@ -238,3 +241,35 @@ async def test_commit_of_a_failed_transaction_is_not_taken_for_one(postgres_url:
             await commit(raw)
 
     assert await run_sql(postgres_url, "SELECT to_regclass('kept') IS NULL") == [(True,)]
+
+
+async def test_gateway_frozen_in_a_copy_does_not_block_the_others_for_ever(
+    postgres_ledger: Ledger, postgres_url: str
+) -> None:
+    """It has moved the shard's row and sends no more rows: the server ends no such session. Who waits in vain does, and goes on."""
+    log = await opened(postgres_ledger)
+    frozen = await asyncpg.connect(postgres_url, server_settings={"application_name": APPLICATION})
+    stands_still = asyncio.Event()
+
+    async def never() -> AsyncIterator[bytes]:
+        stands_still.set()
+        await asyncio.Event().wait()
+        yield b""
+
+    await frozen.execute(f"{BEGIN}; SELECT * FROM shards FOR UPDATE")
+    copying = asyncio.create_task(frozen.copy_to_table("events", source=never(), format="csv"))
+    await stands_still.wait()
+    batch = log.next()
+
+    with pytest.raises(LedgerUnavailable, match="55P03"):
+        await postgres_ledger.append(batch)
+    async with asyncio.timeout(20):
+        while not frozen.is_closed():
+            with suppress(LedgerUnavailable):
+                await postgres_ledger.append(batch)
+
+    copying.cancel()
+    await asyncio.gather(copying, return_exceptions=True)
+    with suppress(LedgerUnavailable):
+        await postgres_ledger.append(batch)
+    assert (await postgres_ledger.read_shard(0)).checkpoint == batch.last_seq
