@@ -7,11 +7,24 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.domain.answer import ReservationAnswer
 from gateway.domain.errors import GatewayError, ShardRecovering, Unavailable
 from tests.service.gateway import Gateway
 
 KINDS = ("meta", "log", "due", "sku", "holds", "reservation", "record")
 LISTED = {"reservation", "record"}  # texts, which become a list; all else becomes a text
+
+
+async def hold_and_keys(idle: Gateway) -> tuple[ReservationAnswer, dict[str, str]]:
+    """Three of ten units are held under the key k1, all of it is committed; and the names of the shard's keys by kind."""
+    await idle.put("tee", 10)
+    held = await idle.reserve(("tee", 3), key="k1")
+    await idle.flush()
+    (record,) = await idle.keys("*:q:*")
+    keys, id = idle.shard.keys, held.reservation.id.random_part
+    names = {"meta": keys.meta, "log": keys.log, "due": keys.due, "record": record}
+    names |= {"sku": keys.sku("main", "tee"), "holds": keys.holds("main", "tee"), "reservation": keys.reservation(id)}
+    return held, names
 
 
 async def test_key_of_another_type_is_what_the_caller_is_told(idle: Gateway) -> None:
@@ -28,13 +41,7 @@ async def test_key_of_another_type_is_what_the_caller_is_told(idle: Gateway) -> 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_key_of_another_type_leads_to_a_rebuild(idle: Gateway, kind: str) -> None:
     """Whoever meets it is told to come again; then the shard is opened anew, and every hold and every unit is there."""
-    await idle.put("tee", 10)
-    held = await idle.reserve(("tee", 3), key="k1")
-    await idle.flush()
-    (record,) = await idle.keys("*:q:*")
-    keys, id = idle.shard.keys, held.reservation.id.random_part
-    names = {"meta": keys.meta, "log": keys.log, "due": keys.due, "record": record}
-    names |= {"sku": keys.sku("main", "tee"), "holds": keys.holds("main", "tee"), "reservation": keys.reservation(id)}
+    held, names = await hold_and_keys(idle)
     await plant(idle, names[kind], kind)
 
     for _ in range(3):  # who stumbles over it closes the shard, the keeper opens it again
@@ -67,12 +74,7 @@ GARBAGE: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("what", GARBAGE)
 async def test_garbage_in_a_key_leads_to_a_rebuild(idle: Gateway, what: str) -> None:
     """The type is right, what it holds is not: nothing happens on such ground, the log names the key, and all comes back as it was."""
-    await idle.put("tee", 10)
-    held = await idle.reserve(("tee", 3), key="k1")
-    await idle.flush()
-    (record,) = await idle.keys("*:q:*")
-    keys, id = idle.shard.keys, held.reservation.id.random_part
-    names = {"record": record, "sku": keys.sku("main", "tee"), "reservation": keys.reservation(id)}
+    held, names = await hold_and_keys(idle)
     kind, command, *arguments = GARBAGE[what]
     await idle.redis(command, names[kind], *arguments)
     entries = await idle.log_entries()
