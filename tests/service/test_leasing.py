@@ -79,7 +79,7 @@ async def test_leasing_without_the_durable_store_lets_it_run_out(
 
 async def test_leasing_of_an_epoch_that_is_over_closes_the_shard(leasing: Stores) -> None:
     """Who finds another epoch in the durable store works no more under the old one, and gives its Redis no lease."""
-    async with running(leasing) as gateway:
+    async with running(leasing, is_flushing=False) as gateway:
         await end_lease(gateway)
         assert await gateway.ledger.raise_epoch(0, gateway.shard.epoch, "another", 0) is not None
 
