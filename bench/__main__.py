@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.arguments import LONG, ROUNDS_TO_KEEP_MIN, Arguments, parse
+from bench.contention import told_contention
 from bench.failure import BenchFailure
 from bench.load import CONNECTIONS
 from bench.machine import describe_machine, describe_versions
@@ -57,6 +58,7 @@ def measure(arguments: Arguments, words: list[str]) -> Run:
     has_gateway = any(kind.needs_gateway for kind in kinds)
     has_postgres = any(kind.needs_postgres for kind in kinds)
     machine = describe_machine()
+    contention = told_contention()
     with Stage(arguments, has_gateway=has_gateway) as stage:
         rows = [kind(stage) for kind in kinds]
         versions = describe_versions(stage, has_gateway=has_gateway, has_postgres=has_postgres)
@@ -74,6 +76,7 @@ def measure(arguments: Arguments, words: list[str]) -> Run:
             if isinstance(row, FigureRow):
                 say_to_terminal(f"measuring {row.name}")
                 figures += row.measure()
+    machine["worker's processor beside a busy one"] = f"{contention}, at the end {told_contention()}"
     return Run(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         command=shlex.join(["python", "-m", "bench", *words]),

@@ -9,6 +9,8 @@ do-it-yourself services are placed in the same way.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: The processors of this process when it began.
 _ALL = sorted(os.sched_getaffinity(0))
@@ -24,6 +26,22 @@ def leave_room() -> None:
     """This process, and whatever it starts from now on, keeps off the worker's processor."""
     if len(_ALL) > 1:
         os.sched_setaffinity(0, _ALL[1:])
+
+
+def is_one() -> bool:
+    """Whether there is one processor for everything."""
+    return len(_ALL) == 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process is where the worker will be."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _ALL[:1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def share(worker: int) -> None:

@@ -14,7 +14,7 @@ from gateway.domain.stock import Level, Sku
 Told = Reservation | PackedReservation
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Shortage:
     """Why a line could not be held.
 

@@ -39,8 +39,8 @@ class GatewayError(Exception):
     outcome: Outcome = "not_applied"
 
     def __init__(self, detail: str = "", *, outcome: Outcome | None = None, **extras: Any) -> None:
-        super().__init__(detail or self.title())
         self.detail = detail or self.title()
+        super().__init__(self.detail)
         self.extras = extras
         if outcome is not None:
             self.outcome = outcome

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
 from gateway.domain.answer import Shortage
 from gateway.domain.command import Adjust, Confirm, Extend, Fulfil, Pause, PutLevel, Release, Reserve
@@ -121,13 +123,17 @@ def touched_names(text: str) -> list[str]:
 
 def parse_shortages(text: str) -> list[Shortage]:
     """The shortages of a refusal or of a partial hold, a line each."""
-    shortages = []
-    for row in text.split("\n") if text else ():
-        sku, location, requested, available, reason, next_release = row.split("\t")
-        shortages.append(
-            Shortage(sku, location or None, int(requested), int(available), reason, int(next_release) or None)
-        )
-    return shortages
+    return [_shortage(row) for row in text.split("\n")] if text else []
+
+
+#: What is sold out is refused for the same reason again and again. A row has some 300 characters at most.
+SHORTAGES_KEPT: Final = 1024
+
+
+@lru_cache(SHORTAGES_KEPT)
+def _shortage(row: str) -> Shortage:
+    sku, location, requested, available, reason, next_release = row.split("\t")
+    return Shortage(sku, location or None, int(requested), int(available), reason, int(next_release) or None)
 
 
 def parse_sku(text: str) -> Sku:

@@ -7,6 +7,8 @@ from typing import Final, Protocol
 
 #: By then the flusher has mostly sent what it waits for: the log is read and made into rows in about this time.
 PREPARE_AFTER_S: Final = 0.001
+#: So many prepare in one piece; then others have their turn.
+PREPARED_BETWEEN_YIELDS: Final = 100
 
 
 class Preparable(Protocol):
@@ -32,6 +34,9 @@ class Preparing:
             self._loop.call_later(PREPARE_AFTER_S, self._prepare)
 
     def _prepare(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
+        waiting = self._waiting
+        now, self._waiting = waiting[:PREPARED_BETWEEN_YIELDS], waiting[PREPARED_BETWEEN_YIELDS:]
+        if self._waiting:
+            self._loop.call_soon(self._prepare)
+        for one in now:
             one.prepare()

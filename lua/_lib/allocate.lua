@@ -52,10 +52,10 @@ local function put_back(takes)
   for i = 1, #takes do takes[i].level.taken = 0 end
 end
 
--- The sku's open holds as {deadline, id}, earliest first: those of the index, as this call has changed them so far. `left_out`
+-- The sku's open holds as {deadline, id}, earliest first: the first ones of the index, as this call has changed them so far. `left_out`
 -- is the random part of one that is not asked about, or nil.
-local function open_holds(sku, left_out)
-  local indexed, holds = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, 99, 'WITHSCORES'), {}
+local function open_holds(sku, left_out, first)
+  local indexed, holds = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, first - 1, 'WITHSCORES'), {}
   for i = 1, #indexed, 2 do
     local id = indexed[i]
     if not sku.removed[id] and not sku.added[id] and id ~= left_out then holds[#holds + 1] = { tonumber(indexed[i + 1]), id } end
@@ -65,20 +65,32 @@ local function open_holds(sku, left_out)
   return holds
 end
 
--- The earliest deadline of a hold that has units at one of the levels; with very many holds elsewhere first, a lower bound of it.
-local function next_release(sku, levels, left_out)
-  local holds, wanted = open_holds(sku, left_out), {}
+-- The earliest of these holds that has units at one of the levels, or nil; with very many lines elsewhere first, one that is as early.
+local function first_at(levels, sku, holds)
+  local wanted = {}
   for i = 1, #levels do wanted[levels[i].location] = true end
   for i = 1, #holds do
-    if #sku.order == 1 or lines_looked_at > 1000 then return format('%d', holds[i][1]) end
+    if #sku.order == 1 or lines_looked_at > 1000 then return holds[i] end
     local r = reservation_of(holds[i][2])
     for j = 1, r and #r.lines or 0 do
       local line = r.lines[j]
       lines_looked_at = lines_looked_at + 1
-      if wanted[line.location] and r.shop .. '/' .. line.sku == sku.name then return format('%d', holds[i][1]) end
+      if wanted[line.location] and r.shop .. '/' .. line.sku == sku.name then return holds[i] end
     end
   end
-  return #holds > 0 and format('%d', holds[#holds][1]) or '0'
+  return nil
+end
+
+-- The earliest deadline of a hold that has units at one of the levels; with very many holds elsewhere first, a lower bound of it. What
+-- is sold out may have a million holds and is asked for by everybody: mostly one of the first holds is it, and no more are read.
+local function next_release(sku, levels, left_out)
+  if not left_out and not next(sku.added) and not next(sku.removed) then
+    local first = first_at(levels, sku, open_holds(sku, left_out, #sku.order == 1 and 1 or 10))
+    if first then return format('%d', first[1]) end
+  end
+  local holds = open_holds(sku, left_out, 100)
+  local first = first_at(levels, sku, holds) or holds[#holds]
+  return first and format('%d', first[1]) or '0'
 end
 
 -- Why a wish is short, as a line: sku, location, requested, available, reason, next_release. `taken` units of this wish count as

@@ -141,18 +141,38 @@ local function unknown_skus(operation)
   return unknown
 end
 
+-- What the same wish was refused with before in this call, where nothing was changed since: in a sale everybody wants the same.
+local function refused_before(operation)
+  local wish = operation.wishes[1]
+  local like = not operation.wishes[2] and wish.stock.last_short
+  if like and like.refused_at == #events and like.wishes[1].quantity == wish.quantity and like.wishes[1].asked == wish.asked
+    and like.is_partial == operation.is_partial and like.is_only == operation.is_only and like.locations == operation.locations then
+    return like.refused_with
+  end
+  return nil
+end
+
+local function refuse(operation, shortages)
+  if not operation.wishes[2] then
+    operation.wishes[1].stock.last_short, operation.refused_at, operation.refused_with = operation, #events, shortages
+  end
+  return { 'OUT_OF_STOCK', shortages }
+end
+
 local function apply_reserve(operation)
   local record = operation.replay or (operation.record ~= '' and requests[operation.record])
   if record then return replayed(operation, record) end
   if is_backlog_full(0) then return { 'BACKLOG' } end
   local lines, shortages = plain_lines(operation), ''
   if not lines then
+    local before = refused_before(operation)
+    if before then return { 'OUT_OF_STOCK', before } end
     local unknown = unknown_skus(operation)
     if #unknown > 0 then return { 'UNKNOWN_SKU', unpack(unknown) } end
     local takes_of, taken, short = allocate(operation)
     put_back(taken)
     lines, shortages = lines_of(takes_of), concat(short, '\n')
-    if #taken == 0 or (#short > 0 and not operation.is_partial) then return { 'OUT_OF_STOCK', shortages } end
+    if #taken == 0 or (#short > 0 and not operation.is_partial) then return refuse(operation, shortages) end
   end
   local event = begin('stock.reserved', operation.shop, operation.actor, '', '', string.match(operation.rest, '^[^\t]*'))
   local r = {

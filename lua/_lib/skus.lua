@@ -29,7 +29,7 @@ local function sku_of(name, plain)
   sku = {
     name = name, plain = plain or string.match(name, '^[^/]*/(.*)$'), levels = levels, order = order, sources = NONE, added = {},
     removed = NONE, next_due = false, has_ttl = false, is_paused = false, pause = false, is_dirty = false, is_head_dirty = false,
-    is_due_stale = false, is_collected = false,
+    is_due_stale = false, is_collected = false, last_short = false,
   }
   for i = 1, #flat, 2 do
     local field, text = flat[i], flat[i + 1]
