@@ -10,6 +10,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from gateway.durable import postgres, postgres_append, postgres_transaction, sqlite_connection
 from gateway.embedded import PrivateRedis
 from tests.servers import (
     Databases,
@@ -109,3 +110,18 @@ def sqlite_url(tmp_path: Path) -> str:
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty durable store: the test runs once on each kind. Only the kind that is asked for is started."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a lock of the durable store, or holds one and is silent, has longer than a machine may stand still.
+
+    For tests in which writers of this one process meet: while it stands still, what the gateway grants them would run out.
+    """
+    begin = postgres_transaction.BEGIN
+    for name, granted in (("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "3s")):
+        assert f"{name} = '{granted}'" in begin
+        begin = begin.replace(f"{name} = '{granted}'", f"{name} = '60s'")
+    for module in (postgres, postgres_append):
+        monkeypatch.setattr(module, "BEGIN", begin)
+    monkeypatch.setattr(sqlite_connection, "BUSY_SECONDS", 60.0)

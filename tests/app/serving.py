@@ -76,6 +76,12 @@ def served(stores: Stores, folder: Path, *, is_awaited: bool = True, **settings:
         "GATEWAY_REDIS_URL": stores.redis_url,
         "GATEWAY_DATABASE_URL": stores.database_url,
         "GATEWAY_PORT": "0",
+        # A machine that stands still for a moment is not what these tests are about.
+        "GATEWAY_REDIS__COMMAND_TIMEOUT_MS": "20000",
+        "GATEWAY_REDIS__CONNECT_TIMEOUT_MS": "20000",
+        "GATEWAY_DURABLE__POOL_TIMEOUT_MS": "20000",
+        "GATEWAY_DURABLE__STATEMENT_TIMEOUT_MS": "20000",
+        "GATEWAY_ACK__TIMEOUT_MS": "5000",
         **settings,
     }
     log = folder / "gateway.log"

@@ -26,7 +26,7 @@ def threads() -> set[str]:
 
 async def until_only(names: set[str]) -> None:
     """No other thread is left; one whose connection is closed ends by itself a moment later."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while threads() != names:  # noqa: ASYNC110 - a thread tells nobody that it ended
             await asyncio.sleep(0.005)
 

@@ -21,7 +21,7 @@ from tests.service.stores import Stores
 BUYERS = 6
 CALLS = 20
 ATTEMPTS_MAX = 60
-ANSWERS_S_MAX = 20  # in which all is answered, however much is lost
+ANSWERS_S_MAX = 90  # in which all is answered, however much is lost
 
 
 class Client:

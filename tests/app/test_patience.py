@@ -37,7 +37,7 @@ async def test_start_waits_for_a_redis_that_lacks_a_replica(
     async with AsyncExitStack() as stack:
         with capture_logs() as lines:
             starting = asyncio.create_task(stack.enter_async_context(running(stores)))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not [line for line in lines if line["event"] == "start_waits"]:
                     assert not starting.done(), starting.exception()
                     await asyncio.sleep(0.01)

@@ -174,7 +174,7 @@ async def test_kept_alive_server_is_back_with_its_data_until_it_is_let_die(real:
     async with kept_alive(real) as let_die:
         assert ask(real.address, "SET", "held", "1") == "+OK"
         await ended(real)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not real.is_running:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
         await asyncio.to_thread(real.wait_ready)

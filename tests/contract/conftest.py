@@ -13,7 +13,7 @@ LedgerMaker = Callable[[], Awaitable[Ledger]]
 
 
 @pytest.fixture
-async def another_ledger(database_url: str) -> AsyncIterator[LedgerMaker]:
+async def another_ledger(database_url: str, patient_locks: None) -> AsyncIterator[LedgerMaker]:
     """Makes ledgers on one store, each with connections of its own, as other gateways would have them."""
     made: list[Ledger] = []
 

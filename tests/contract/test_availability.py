@@ -62,13 +62,16 @@ async def test_open_without_a_store_is_unavailable(database_url: str) -> None:
 async def test_more_readers_than_connections_wait_and_then_give_up(ledger: Ledger, database_url: str) -> None:
     """With every connection lent out, the next one hears so within the pool's timeout; later it is served."""
     await stored(ledger, await opened(ledger), *(Hold(created_seq=seq, seq=seq) for seq in range(1, 4)))
-    small = ledger_for(database_url, pool_size=1, pool_timeout_ms=100, statement_timeout_ms=5_000)
+    small = ledger_for(database_url, pool_size=1, pool_timeout_ms=60_000, statement_timeout_ms=60_000)
     await small.open()
+    database = small._database  # type: ignore[attr-defined]
 
     async with aclosing(small.open_holds(0, 1)) as pages:
         await anext(pages)
+        database._pool_timeout_ms = 100
         with pytest.raises(LedgerUnavailable, match="was free within 100 ms"):
             await small.ping()
+        database._pool_timeout_ms = 60_000
     await small.ping()
 
     await small.close()

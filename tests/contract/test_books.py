@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,10 @@ async def test_books_during_flushes_always_balance(ledger: Ledger) -> None:
 
     async def flush_on(start: Log) -> None:
         at = start
-        for seq in range(1, 60):
+        for seq in itertools.count(1):
+            if seq >= 60 and len(seen) > 1:
+                return
+            assert not checking.done()
             batch = add(at.next(), level_row("tee", held=seq, seq=seq), Hold(created_seq=seq, seq=seq))
             assert await ledger.append(batch)
             at = replace(at.moved_past(batch))
@@ -90,7 +94,6 @@ async def test_books_during_flushes_always_balance(ledger: Ledger) -> None:
     await checking
 
     assert [numbers for numbers in seen if len(set(numbers)) > 1] == []
-    assert len(seen) > 1
 
 
 async def test_stored_reservations_come_in_every_state_by_name(ledger: Ledger) -> None:

@@ -99,7 +99,7 @@ async def test_hot_level_is_updated_without_touching_an_index(
     # A backend hands its counts in when it ends.
     await ledger.close()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             counts = await run_sql(
                 own_postgres.url,

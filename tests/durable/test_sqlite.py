@@ -47,14 +47,14 @@ async def test_append_while_another_process_writes_gives_up_in_time(sqlite_ledge
         appending = asyncio.create_task(sqlite_ledger.append(log.next()))
         assert log.at(await sqlite_ledger.read_shard(0))
         with pytest.raises(LedgerUnavailable, match="locked"):
-            await asyncio.wait_for(appending, 10)
+            await asyncio.wait_for(appending, 60)
 
     await stored(sqlite_ledger, log)
 
 
 async def test_append_to_a_full_disk_is_unavailable_and_whole_afterwards(tmp_path: Path) -> None:
     """No room for a batch: nothing of it is there, reading works, and with room it is stored."""
-    database = SqliteDatabase(tmp_path / "gateway.db", pool_size=2, pool_timeout_ms=1_000, statement_timeout_ms=1_000)
+    database = SqliteDatabase(tmp_path / "gateway.db", pool_size=2, pool_timeout_ms=30_000, statement_timeout_ms=30_000)
     await database.open()
     await database.migrate("auto")
     async with database.writing() as connection:
@@ -101,7 +101,7 @@ async def test_append_to_a_read_only_file_is_unavailable(sqlite_url: str, ledger
 async def test_open_a_file_that_is_no_database_is_an_alarm(sqlite_url: str, content: bytes) -> None:
     """Somebody else's file, or a damaged one, is left as it is."""
     file_of(sqlite_url).write_bytes(content)
-    ledger = ledger_for(sqlite_url, pool_size=1, pool_timeout_ms=1_000, statement_timeout_ms=1_000)
+    ledger = ledger_for(sqlite_url, pool_size=1, pool_timeout_ms=30_000, statement_timeout_ms=30_000)
 
     with pytest.raises(LedgerCorrupt):
         await ledger.open()
@@ -138,7 +138,7 @@ async def test_reader_cannot_write(sqlite_ledger: Ledger) -> None:
 
 async def test_query_that_takes_too_long_is_interrupted(sqlite_url: str, ledger_at: LedgerMaker) -> None:
     """A runaway query ends at the statement timeout, and its connection with it; the next one works."""
-    ledger = await ledger_at(sqlite_url, statement_timeout_ms=100, pool_size=1)
+    ledger = await ledger_at(sqlite_url, statement_timeout_ms=60_000, pool_size=1)
     database = ledger._database  # type: ignore[attr-defined]
     endless = Statement(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"))
 
@@ -146,15 +146,17 @@ async def test_query_that_takes_too_long_is_interrupted(sqlite_url: str, ledger_
         async with database.reading() as connection:
             await connection.fetch(endless)
 
+    database._statement_timeout_ms = 100
     with pytest.raises(LedgerUnavailable, match="longer than 100 ms"):
-        await asyncio.wait_for(run(), 5)
+        await asyncio.wait_for(run(), 30)
 
-    await asyncio.wait_for(ledger.ping(), 5)
+    database._statement_timeout_ms = 60_000
+    await asyncio.wait_for(ledger.ping(), 30)
 
 
 async def test_cancelled_query_does_not_hold_its_connection(sqlite_url: str, ledger_at: LedgerMaker) -> None:
     """A reader that goes away gives its place to the next one at once, though its query had not ended."""
-    ledger = await ledger_at(sqlite_url, statement_timeout_ms=2_000, pool_size=1)
+    ledger = await ledger_at(sqlite_url, statement_timeout_ms=60_000, pool_size=1)
     database = ledger._database  # type: ignore[attr-defined]
     slow = Statement(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"))
 
@@ -166,18 +168,18 @@ async def test_cancelled_query_does_not_hold_its_connection(sqlite_url: str, led
     await asyncio.sleep(0.05)
     task.cancel()
 
-    await asyncio.wait_for(ledger.ping(), 1)
+    await asyncio.wait_for(ledger.ping(), 30)
     assert task.cancelled()
 
 
-async def test_open_by_many_at_once_waits_for_each_other(tmp_path: Path) -> None:
+async def test_open_by_many_at_once_waits_for_each_other(patient_locks: None, tmp_path: Path) -> None:
     """Who switches a new file to a write-ahead log while others do is sometimes told that it is locked, and waits.
 
     Seen in one of a hundred opens, hence so many.
     """
     for number in range(25):
         url = f"sqlite:///{tmp_path / str(number)}"
-        ledgers = [ledger_for(url, pool_size=1, pool_timeout_ms=1_000, statement_timeout_ms=1_000) for _ in range(8)]
+        ledgers = [ledger_for(url, pool_size=1, pool_timeout_ms=30_000, statement_timeout_ms=30_000) for _ in range(8)]
 
         await asyncio.gather(*(ledger.open() for ledger in ledgers))
 
@@ -298,7 +300,7 @@ async def test_reading_alone_leaves_nothing_beside_a_file_that_nobody_works_on(
 
 async def look(url: str) -> None:
     """The store was read as `gateway check --deep` does."""
-    reader = ledger_for(url, pool_size=1, pool_timeout_ms=1_000, statement_timeout_ms=1_000, is_read_only=True)
+    reader = ledger_for(url, pool_size=1, pool_timeout_ms=30_000, statement_timeout_ms=30_000, is_read_only=True)
     await reader.open()
     assert (await reader.read_shard(0)).epoch
     await reader.close()

@@ -154,7 +154,9 @@ async def test_deaths_of_a_commit_answer_are_settled_by_the_row(each_database: S
         assert [(event.seq, event.type) for event in events] == [(1, "shard.opened"), (2, "stock.counted")]
 
 
-async def test_deaths_aside_three_flushers_at_once_store_each_change_once(each_store: Stores) -> None:
+async def test_deaths_aside_three_flushers_at_once_store_each_change_once(
+    patient_locks: None, each_store: Stores
+) -> None:
     """Three gateways flush one shard at the same time, while one of them sells: each change is stored once, in order."""
     seed = random.randrange(1 << 30)
     print("seed", seed)

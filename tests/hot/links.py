@@ -1,4 +1,4 @@
-"""Links as tests make them: short times, and closed whatever happens."""
+"""Links as tests make them: with time enough for a machine that stands still, back soon, and closed whatever happens."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gateway.paths import lua_dir
 def new_link(
     url: str,
     *,
-    timeout_ms: int = 1000,
-    connect_timeout_ms: int = 1000,
+    timeout_ms: int = 30_000,
+    connect_timeout_ms: int = 30_000,
     pending_max: int = 10_000,
     reconnect_ms_max: int = 50,
 ) -> SocketLink:
@@ -41,7 +41,7 @@ async def linked(url: str, **how: int) -> AsyncIterator[SocketLink]:
         await link.close()
 
 
-def new_shard(link: SocketLink, *, timeout_ms: int = 1000, resend_max: int = 2) -> Shard:
+def new_shard(link: SocketLink, *, timeout_ms: int = 30_000, resend_max: int = 2) -> Shard:
     """An open shard on the link, of epoch 1."""
     limits = Limits(command_timeout_ms=timeout_ms, resend_max=resend_max, backlog_max=1_000_000)
     shard = Shard(link, Scripts(lua_dir()), limits, prefix="stub", number=0)

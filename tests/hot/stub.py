@@ -147,7 +147,7 @@ async def stubbed(answer: Answer, **how: int) -> AsyncIterator[tuple[StubServer,
         yield server, link
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 3) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     """Return once it holds. Raises TimeoutError: what the gateway does by itself tells nobody when it is done."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110

@@ -99,7 +99,7 @@ async def test_group_answered_with_nonsense_leaves_nobody_waiting(reply: bytes) 
     def answer(_command: list[str]) -> bytes:
         return reply
 
-    async with stubbed(answer) as (_, link), asyncio.timeout(5):
+    async with stubbed(answer) as (_, link), asyncio.timeout(60):
         grouping = Grouping(new_shard(link), "group")
         problems = await asyncio.gather(*[grouping.ask(str(n)) for n in range(3)], return_exceptions=True)
 
@@ -126,7 +126,7 @@ async def test_group_with_a_caller_who_left_serves_the_others(valkey_url: str) -
 
 async def test_group_whose_reply_is_lost_holds_once(valkey_url: str) -> None:
     """The whole group is asked again, and each of it is recognised."""
-    async with proxied(valkey_url) as (proxy, url), linked(url) as link, asyncio.timeout(10):
+    async with proxied(valkey_url) as (proxy, url), linked(url) as link, asyncio.timeout(60):
         warehouse = await Warehouse.open(link, "again")
         await warehouse.stock("A", 50)
         grouping = Grouping(warehouse.shard, "group")
@@ -147,7 +147,7 @@ async def test_group_of_which_no_reply_ever_comes_is_unknown() -> None:
     def gone(_command: list[str]) -> bytes:
         raise Close
 
-    async with stubbed(gone) as (_, link), asyncio.timeout(5):
+    async with stubbed(gone) as (_, link), asyncio.timeout(60):
         grouping = Grouping(new_shard(link), "group")
         problems = await asyncio.gather(*[grouping.ask(str(n)) for n in range(3)], return_exceptions=True)
 

@@ -144,8 +144,9 @@ async def test_tls_to_a_server_without_it() -> None:
             await new_link(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none", connect_timeout_ms=500).start()
 
 
-async def test_tls_to_sentinels_and_to_whom_they_name() -> None:
+async def test_tls_to_sentinels_and_to_whom_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """`ssl=true`: sentinels and Redis have to prove themselves alike; a sentinel that can not is not believed."""
+    monkeypatch.setattr("gateway.hot.sentinel.ASK_S_MAX", 10.0)
     ports: list[int] = []
 
     def naming(_command: list[str]) -> bytes:

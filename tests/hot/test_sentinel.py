@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -58,9 +57,9 @@ def all_name(sentinels: Sequence[StubServer], port: int) -> None:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watch looks often, and a sentinel has little time to answer."""
+    """The watch looks often. A sentinel has time to answer on a machine that stands still for a moment."""
     monkeypatch.setattr("gateway.hot.connection.WATCH_S", 0.05)
-    monkeypatch.setattr(sentinel, "ASK_S_MAX", 0.3)
+    monkeypatch.setattr(sentinel, "ASK_S_MAX", 3.0)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +74,13 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["all", "another named", "not known", "silent", "hangs up", "the first is outvoted"],
 )
-async def test_sentinels_majority_is_taken(others: list[Answer], named: int) -> None:
+async def test_sentinels_majority_is_taken(others: list[Answer], named: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of three decide, whatever the third one answers, and nobody waits for it."""
-    async with watched(naming(7000), *others) as (_, url):
-        began = time.monotonic()
+    monkeypatch.setattr(sentinel, "ASK_S_MAX", 600.0)
+    async with watched(naming(7000), *others) as (_, url), asyncio.timeout(60):
         address = await Sentinels(parse_address(url)).primary()
 
     assert (address.host, address.port, address.sentinels) == ("127.0.0.1", named, ())
-    assert time.monotonic() - began < 0.5
 
 
 @pytest.mark.parametrize(
@@ -90,7 +88,7 @@ async def test_sentinels_majority_is_taken(others: list[Answer], named: int) -> 
     [
         ([naming(6000), naming(5000)], ["names 127.0.0.1:6000", "names 127.0.0.1:5000"]),
         ([saying(NOBODY), saying(b"-ERR not now\r\n")], ["does not know it", "can not be asked (ERR not now)"]),
-        ([saying(b""), hanging_up], ["does not answer within 0.3 s", "can not be asked"]),
+        ([saying(b""), hanging_up], ["does not answer within 3 s", "can not be asked"]),
         ([saying(array("h", "x")), saying(b":1\r\n")], ["answers with no address", "answers with no address"]),
         ([naming(6000)], ["names 127.0.0.1:6000"]),
         (
@@ -102,13 +100,11 @@ async def test_sentinels_majority_is_taken(others: list[Answer], named: int) -> 
 )
 async def test_sentinels_without_a_majority_name_nobody(soon: None, others: list[Answer], words: list[str]) -> None:
     """Half is not enough: one line says what each of them answered, in the order of the URL, and it has come in time."""
-    async with watched(naming(7000), *others) as (_, url):
-        began = time.monotonic()
+    async with watched(naming(7000), *others) as (_, url), asyncio.timeout(60):
         with pytest.raises(Refused, match="no majority of the sentinels names a primary of shop: ") as refusal:
             await Sentinels(parse_address(url)).primary()
 
     told = str(refusal.value)
-    assert time.monotonic() - began < 1
     assert "\n" not in told
     texts = told.partition(" of shop: ")[2].split("; ")
     for one, word, text in zip(parse_address(url).sentinels, ["names 127.0.0.1:7000", *words], texts, strict=True):
@@ -196,7 +192,7 @@ async def test_link_without_a_majority_waits_and_says_why(soon: None) -> None:
             link.call("PING")
 
         all_name(sentinels, port)
-        assert await link.wait_connected(2)
+        assert await link.wait_connected(30)
 
 
 async def test_link_to_a_primary_that_is_none_any_more_is_left(soon: None) -> None:
@@ -229,7 +225,7 @@ async def test_link_to_a_frozen_primary_is_left_while_calls_wait(soon: None) -> 
         all_name(sentinels, new_port)
 
         outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
-        assert await link.wait_connected(2)
+        assert await link.wait_connected(30)
         assert await link.call("ECHO", "y") == "y"
 
     assert type(outcome).__name__ == "Lost"

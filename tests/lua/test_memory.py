@@ -39,7 +39,7 @@ async def used_memory(warehouse: Warehouse) -> int:
 
 async def fill(warehouse: Warehouse) -> None:
     """The server has less memory than it uses: commands that need more are refused."""
-    await warehouse.call("CONFIG", "SET", "maxmemory", await used_memory(warehouse) - 100_000)
+    await warehouse.call("CONFIG", "SET", "maxmemory", "1")
 
 
 async def call_of(warehouse: Warehouse, name: str) -> Call:
@@ -160,7 +160,7 @@ async def test_memory_is_back_to_the_empty_size(warehouse: Warehouse) -> None:
     assert await warehouse.all_keys() == sorted([warehouse.keys.meta, warehouse.keys.log])
     assert len(await warehouse.content(warehouse.keys.log)) == 1
     allowed_bytes = empty_bytes + (full_bytes - empty_bytes) / 20
-    async with asyncio.timeout(20):  # the server shrinks the buffers of a connection once it has been idle
+    async with asyncio.timeout(90):  # the server shrinks the buffers of a connection once it has been idle
         while await used_memory(warehouse) > allowed_bytes:  # noqa: ASYNC110 - the server tells nobody when it has
             await asyncio.sleep(2.5)
 

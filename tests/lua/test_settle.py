@@ -55,9 +55,9 @@ async def test_settle_gives_an_idle_level_a_life(warehouse: Warehouse) -> None:
     await warehouse.sell(wish("A", 2))
     await warehouse.hold(wish("B", 2))
 
-    await warehouse.settle(idle_ms=5000)
+    await warehouse.settle(idle_ms=500_000)
 
-    assert 0 < await life(warehouse, "s:main/A") <= 5000
+    assert 0 < await life(warehouse, "s:main/A") <= 500_000
     assert await life(warehouse, "s:main/B") == -1
     assert await life(warehouse, "d:main/B") == -1
 
@@ -82,30 +82,31 @@ async def test_settle_leaves_what_is_not_committed(warehouse: Warehouse) -> None
 async def test_settle_reservations_and_their_records(warehouse: Warehouse, state: str) -> None:
     """A held one gets no life; a confirmed one ended_ttl but its record none; an ended one, and its record from its end on."""
     await warehouse.stock("A", 5)
-    r = await warehouse.hold(wish("A", 2), key="k1", ttl_ms=1000)
+    r = await warehouse.hold(wish("A", 2), key="k1", ttl_ms=1_000_000)
     if state in ("confirmed", "fulfilled"):
         await warehouse.run(warehouse.confirm(r, fulfil=state == "fulfilled"))
     elif state == "released":
         await warehouse.run(warehouse.release(r))
     if state == "expired":
-        await warehouse.advance(1000)
+        await warehouse.advance(1_000_000)
         await warehouse.run(warehouse.expire())
-        await warehouse.advance(4000)  # settled 4 s after its end
+        await warehouse.advance(4_000_000)  # settled 4,000 s after its end
     else:
-        await warehouse.advance(400)
+        await warehouse.advance(400_000)
 
-    await warehouse.settle(f"r:{r.id.random_part}", ended_ms=7000, retention_ms=60_000)
+    # Lives go by the real clock of the server: a minute is what a test may take.
+    await warehouse.settle(f"r:{r.id.random_part}", ended_ms=7_000_000, retention_ms=60_000_000)
 
     reservation, record = await life(warehouse, f"r:{r.id.random_part}"), await life(warehouse, "q:k1")
     if state == "held":
         assert (reservation, record) == (-1, -1)
         return
-    assert 6000 < reservation <= 7000
+    assert 6_940_000 < reservation <= 7_000_000
     if state == "confirmed":
         assert record == -1
     else:
-        left = 60_000 - (4000 if state == "expired" else 400)
-        assert left - 1000 < record <= left
+        left = 60_000_000 - (4_000_000 if state == "expired" else 400_000)
+        assert left - 60_000 < record <= left
 
 
 async def test_settle_a_record_whose_retention_is_over_goes_at_once(warehouse: Warehouse) -> None:
@@ -170,12 +171,12 @@ async def test_touch_takes_the_life_away_again(warehouse: Warehouse, touch: str)
 async def test_settle_again_after_a_touch_gives_a_new_life(warehouse: Warehouse) -> None:
     """The life comes back with the next flush, counted from then."""
     await warehouse.stock("A", 5)
-    await warehouse.settle(idle_ms=5000)
+    await warehouse.settle(idle_ms=500_000)
     await warehouse.run(warehouse.put("A", on_hand=9))
 
-    await warehouse.settle(idle_ms=9000)
+    await warehouse.settle(idle_ms=900_000)
 
-    assert 5000 < await life(warehouse, "s:main/A") <= 9000
+    assert 500_000 < await life(warehouse, "s:main/A") <= 900_000
 
 
 async def test_settle_names_that_are_gone_are_passed_over(warehouse: Warehouse) -> None:
@@ -191,12 +192,12 @@ async def test_settle_expired_reservation_that_was_taken_again(warehouse: Wareho
     r = await warehouse.hold(wish("A", 2), ttl_ms=10)
     await warehouse.advance(10)
     await warehouse.run(warehouse.expire())
-    await warehouse.settle(ended_ms=5000)
+    await warehouse.settle(ended_ms=500_000)
     taken = told(await warehouse.run(warehouse.confirm(r, reacquire=True)))
     alive = await life(warehouse, f"r:{r.id.random_part}")
 
-    await warehouse.settle(ended_ms=9000)
+    await warehouse.settle(ended_ms=900_000)
 
     assert (taken.state, alive) == ("confirmed", -1)
-    assert 5000 < await life(warehouse, f"r:{r.id.random_part}") <= 9000
+    assert 500_000 < await life(warehouse, f"r:{r.id.random_part}") <= 900_000
     assert warehouse.now_ms == START_MS + 10

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.embedded import PrivateRedis
+from gateway.service import loading
 from tests.servers import redis_binary, remove_keys
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
@@ -44,6 +45,13 @@ def mortal_redis(redis_id: str, short_path: Path) -> Iterator[PrivateRedis]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def patient_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tickets, and what is known to be absent, live longer than a machine may stand still between two steps of a test."""
+    monkeypatch.setattr(loading, "TICKET_MS", 60_000)
+    monkeypatch.setattr(loading, "ABSENT_MS", 120_000)
 
 
 @pytest.fixture

@@ -48,8 +48,10 @@ async def test_acks_durable_come_when_the_ledger_has_the_change(each_database: S
         stored = await gateway.ledger.read_sku("main", "tee")
         assert stored is not None
         assert (level.durable, stored.levels["main"]) == (True, level.level)
+        gate = Gate(gateway)
         held = await gateway.reserve(("tee", 2), ack="memory")
         assert not held.durable
+        gate.open()
         for change in (
             gateway.extend(held, 600, ack="durable"),
             gateway.confirm(held, ack="durable"),
@@ -70,8 +72,10 @@ async def test_acks_default_per_operation(gateway: Gateway) -> None:
     """Without `ack` a reserve is answered from memory, everything else when it is committed."""
     await gateway.put("tee", 10)
     call = gateway.call()
+    gate = Gate(gateway)
     held = await gateway.reservations.reserve(Reserve([Wish("tee", 1)], "cart"), call)
     assert not held.durable
+    gate.open()
     id = str(held.reservation.id)
     assert (await gateway.reservations.extend(Extend(id), call)).durable
     assert (await gateway.reservations.confirm(Confirm(id), call)).durable
@@ -147,16 +151,18 @@ async def test_acks_of_a_batch_wait_once_for_the_newest(gateway: Gateway, monkey
         await reached(epoch, seq, timeout_ms)
 
     monkeypatch.setattr(gateway.watermark, "reached", counted)
-    results = await gateway.reservations.batch(
-        [
-            Confirm(str(first.reservation.id)),
-            Reserve([Wish("tee", 100)], "cart"),
-            Confirm(str(second.reservation.id)),
-            Adjust("tee", "main", -1, "broken", None, "k", "f"),
-            Reserve([Wish("tee", 1)], "cart"),
-        ],
-        gateway.call(),
-    )
+    gate = Gate(gateway)
+    commands: list[BatchCommand] = [
+        Confirm(str(first.reservation.id)),
+        Reserve([Wish("tee", 100)], "cart"),
+        Confirm(str(second.reservation.id)),
+        Adjust("tee", "main", -1, "broken", None, "k", "f"),
+        Reserve([Wish("tee", 1)], "cart"),
+    ]
+    batch = asyncio.create_task(gateway.reservations.batch(commands, gateway.call()))
+    await gateway.until_awaited()
+    gate.open()
+    results = await batch
     assert len(waits) == 1
     assert isinstance(results[1], OutOfStock)
     changed = [result for result in results if isinstance(result, ReservationAnswer | LevelAnswer)]

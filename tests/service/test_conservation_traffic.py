@@ -39,9 +39,13 @@ async def test_conservation_under_traffic_reports_nothing_twenty_times(each_data
                 await asyncio.sleep(0.02)
 
         tasks = [asyncio.create_task(buyer()) for _ in range(6)] + [asyncio.create_task(clock())]
+        number = 0
         try:
-            for number in range(CHECKS):
+            # Also until everything was done once: how much a slow machine does beside a check is its own affair.
+            while number < CHECKS or not all(done.values()):
+                assert not any(task.done() for task in tasks)
                 assert await gateway.violations() == [], number
+                number += 1
         finally:
             is_over = True
             await asyncio.gather(*tasks)
@@ -49,7 +53,6 @@ async def test_conservation_under_traffic_reports_nothing_twenty_times(each_data
         found = await gateway.operations.conservation()
 
         assert found.violations == []
-        assert all(done.values()), done
         assert found.checked["reservations"] >= sum(done.values())
         assert found.checked["hot_reservations"] > 0
         held = await gateway.redis("ZCARD", gateway.shard.keys.due)

@@ -26,12 +26,14 @@ async def lose_redis(gateway: Gateway) -> None:
 async def test_halting_after_too_many_rebuilds(each_database: Stores) -> None:
     """As many rebuilds as are allowed go by; one more is not made. What was committed is as it was."""
     each_database.rebuilds_max = 2
-    async with running(each_database) as gateway:
-        await gateway.put("tee", 5, ack="durable")
+    async with running(each_database, is_flushing=False) as gateway:
+        await gateway.put("tee", 5)
+        await gateway.flush()
         for _ in range(2):
             await lose_redis(gateway)
             assert await gateway.keep() == 1
-        await gateway.reserve(("tee", 1), ack="durable")
+        await gateway.reserve(("tee", 1))
+        await gateway.flush()
 
         await lose_redis(gateway)
         assert await gateway.keep() == 0
@@ -49,7 +51,7 @@ async def test_halting_after_too_many_rebuilds(each_database: Stores) -> None:
 async def test_halting_counts_rebuilds_of_all_gateways(stores: Stores) -> None:
     """Two gateways that take turns at rebuilding do not get twice as many."""
     stores.rebuilds_max = 2
-    async with running(stores) as first, running(stores) as second:
+    async with running(stores, is_flushing=False) as first, running(stores, is_flushing=False) as second:
         for gateway in (first, second):
             await lose_redis(gateway)
             assert await gateway.keep() == 1
@@ -65,13 +67,14 @@ async def test_halting_counts_rebuilds_of_all_gateways(stores: Stores) -> None:
 async def test_halting_counts_neither_starts_nor_adoptions_nor_old_ones(stores: Stores) -> None:
     """A process that starts rebuilds an empty Redis; an epoch over whole data is none; ten minutes later all is forgotten."""
     stores.rebuilds_max = 1
-    async with running(stores) as gateway:
-        await gateway.put("tee", 5, ack="durable")
+    async with running(stores, is_flushing=False) as gateway:
+        await gateway.put("tee", 5)
+        await gateway.flush()
         await gateway.redis("FLUSHALL")
     for _ in range(3):
-        async with running(stores, is_drained=False) as gateway:
+        async with running(stores, is_flushing=False, is_drained=False) as gateway:
             await gateway.redis("FLUSHALL")
-    async with running(stores) as gateway:
+    async with running(stores, is_flushing=False) as gateway:
         for _ in range(3):
             await gateway.redis("HSET", gateway.shard.keys.meta, "lineage", "of a server before")
             gateway.shard.close()

@@ -16,6 +16,8 @@ from tests.contract.sql import run_sql
 from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 
+pytestmark = pytest.mark.usefixtures("patient_locks")  # several gateways of one process meet at one row
+
 
 async def opened(gateway: Gateway) -> None:
     """The keeper's turns until the shard is open and answers."""

@@ -58,8 +58,9 @@ async def test_opening_that_fails_again_and_again_raises_the_epoch_a_few_times(
     stores: Stores, is_slow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty turns of the keeper in which nothing can be opened take three epochs, not twenty; and the next one that may, opens."""
-    async with running(stores) as gateway:
-        await gateway.put("tee", 5, ack="durable")
+    async with running(stores, is_flushing=False) as gateway:
+        await gateway.put("tee", 5)
+        await gateway.flush()
         await gateway.redis("FLUSHALL")
         gateway.shard.close()
         begun = (await gateway.ledger.read_shard(0)).epoch

@@ -14,6 +14,8 @@ from gateway.hot.readings import NAMES_MAX
 from tests.service.gateway import Gateway
 from tests.service.test_loading import evict
 
+pytestmark = pytest.mark.usefixtures("patient_loading")
+
 Outcome = SkuAnswer | GatewayError | None
 
 

@@ -26,7 +26,7 @@ async def lose_redis(gateway: Gateway) -> None:
 
 async def test_rebuilding_brings_back_every_level_as_it_was(each_database: Stores) -> None:
     """After FLUSHALL each sku reads as before: counters, sources, versions, pause; those without holds load when asked."""
-    async with running(each_database) as gateway:
+    async with running(each_database, is_flushing=False) as gateway:
         await gateway.put("held", 10, safety_stock=1, deduction=2)
         await gateway.put("held", 7, location="outlet", source="wms", sequence=40)
         await gateway.put("sold", 5)
@@ -34,7 +34,8 @@ async def test_rebuilding_brings_back_every_level_as_it_was(each_database: Store
         await gateway.reserve(("held", 3), ("sold", 1))
         await gateway.confirm(await gateway.reserve(("sold", 2)))
         await gateway.fulfil(await gateway.confirm(await gateway.reserve(("idle", 1))))
-        await gateway.pause("idle", ack="durable")
+        await gateway.pause("idle")
+        await gateway.flush()
         names = ["held", "sold", "idle"]
         before, _ = await gateway.stock.query(names, gateway.call())
 
@@ -51,12 +52,13 @@ async def test_rebuilding_brings_back_every_level_as_it_was(each_database: Store
 
 async def test_rebuilding_keeps_every_open_hold_and_its_deadline(each_database: Stores) -> None:
     """Open holds come back with their deadlines, in both indexes, and a sku's next deadline is the earliest of its holds."""
-    async with running(each_database) as gateway:
+    async with running(each_database, is_flushing=False) as gateway:
         await gateway.put("tee", 10)
         await gateway.put("mug", 10)
         late = await gateway.reserve(("tee", 1), ttl_seconds=900)
         early = await gateway.reserve(("tee", 2), ("mug", 1), ttl_seconds=300)
-        await gateway.release(await gateway.reserve(("mug", 1), ttl_seconds=200), ack="durable")
+        await gateway.release(await gateway.reserve(("mug", 1), ttl_seconds=200))
+        await gateway.flush()
 
         await lose_redis(gateway)
 
@@ -90,37 +92,39 @@ async def test_rebuilding_keeps_every_open_hold_and_its_deadline(each_database: 
         assert ((await gateway.level("tee")).held, (await gateway.level("mug")).held) == (1, 0)
 
 
-async def test_rebuilding_leaves_what_ended_or_was_sold_to_be_loaded(gateway: Gateway) -> None:
+async def test_rebuilding_leaves_what_ended_or_was_sold_to_be_loaded(idle: Gateway) -> None:
     """Sales and ended holds are not in Redis after a rebuild, and each call on them still answers from what is stored."""
-    await gateway.put("tee", 10)
-    sold = await gateway.confirm(await gateway.reserve(("tee", 1)))
-    shipped = await gateway.fulfil(await gateway.confirm(await gateway.reserve(("tee", 2))))
-    released = await gateway.release(await gateway.reserve(("tee", 3)), ack="durable")
+    await idle.put("tee", 10)
+    sold = await idle.confirm(await idle.reserve(("tee", 1)))
+    shipped = await idle.fulfil(await idle.confirm(await idle.reserve(("tee", 2))))
+    released = await idle.release(await idle.reserve(("tee", 3)))
+    await idle.flush()
 
-    await lose_redis(gateway)
+    await lose_redis(idle)
 
-    assert await gateway.keys("*:r:*") == []
-    assert [(await gateway.read(one)).reservation.state for one in (sold, shipped, released)] == [
+    assert await idle.keys("*:r:*") == []
+    assert [(await idle.read(one)).reservation.state for one in (sold, shipped, released)] == [
         "confirmed",
         "fulfilled",
         "released",
     ]
-    assert (await gateway.fulfil(shipped)).reservation == shipped.reservation
-    assert (await gateway.release(released)).reservation == released.reservation
-    assert (await gateway.fulfil(sold)).reservation.state == "fulfilled"
-    level = await gateway.level("tee")
+    assert (await idle.fulfil(shipped)).reservation == shipped.reservation
+    assert (await idle.release(released)).reservation == released.reservation
+    assert (await idle.fulfil(sold)).reservation.state == "fulfilled"
+    level = await idle.level("tee")
     assert (level.on_hand, level.held, level.committed) == (7, 0, 0)
-    await gateway.flush()
-    assert await gateway.violations() == []
+    await idle.flush()
+    assert await idle.violations() == []
 
 
 async def test_rebuilding_leaves_idempotency_keys_working(each_database: Stores) -> None:
     """A key used before the loss answers the first result after it, for reserve and adjust; a new key is new."""
-    async with running(each_database) as gateway:
+    async with running(each_database, is_flushing=False) as gateway:
         await gateway.put("tee", 10)
         first = await gateway.reserve(("tee", 2), key="cart-1")
         ended = await gateway.release(await gateway.reserve(("tee", 1), key="cart-2"))
-        await gateway.adjust("tee", -1, "fix-1", ack="durable")
+        await gateway.adjust("tee", -1, "fix-1")
+        await gateway.flush()
 
         await lose_redis(gateway)
 
@@ -138,16 +142,17 @@ async def test_rebuilding_leaves_idempotency_keys_working(each_database: Stores)
         assert await gateway.violations() == []
 
 
-async def test_rebuilding_counts_a_deadline_that_passed_meanwhile(gateway: Gateway) -> None:
+async def test_rebuilding_counts_a_deadline_that_passed_meanwhile(idle: Gateway) -> None:
     """A hold whose deadline passed while Redis was empty expires at its own deadline, and its units are free."""
-    await gateway.put("tee", 5)
-    held = await gateway.reserve(("tee", 5), ttl_seconds=300, ack="durable")
-    await gateway.redis("FLUSHALL")
-    gateway.shard.close()
-    await gateway.keep()
-    await gateway.advance(300_000)
-    assert (await gateway.reserve(("tee", 5))).reservation.lines[0].quantity == 5
-    ended = (await gateway.read(held)).reservation
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 5), ttl_seconds=300)
+    await idle.flush()
+    await idle.redis("FLUSHALL")
+    idle.shard.close()
+    await idle.keep()
+    await idle.advance(300_000)
+    assert (await idle.reserve(("tee", 5))).reservation.lines[0].quantity == 5
+    ended = (await idle.read(held)).reservation
     assert (ended.state, ended.ended_ms) == ("expired", held.reservation.deadline_ms)
 
 
@@ -225,16 +230,16 @@ async def test_rebuilding_from_books_that_do_not_add_up_is_refused(each_database
             assert (await gateway.ledger.read_shard(0)).state == "halted"
 
 
-async def test_reacquiring_a_hold_after_a_rebuild_takes_units_once(gateway: Gateway) -> None:
+async def test_reacquiring_a_hold_after_a_rebuild_takes_units_once(idle: Gateway) -> None:
     """An expired hold that Redis no longer knows is reacquired from the durable store, once."""
-    await gateway.put("tee", 5)
-    held = await gateway.reserve(("tee", 3), ttl_seconds=60)
-    await gateway.advance(60_000)
-    await gateway.sweep()
-    await gateway.flush()
-    await lose_redis(gateway)
-    answers: list[ReservationAnswer] = [await gateway.confirm(held, reacquire=True) for _ in range(2)]
+    await idle.put("tee", 5)
+    held = await idle.reserve(("tee", 3), ttl_seconds=60)
+    await idle.advance(60_000)
+    await idle.sweep()
+    await idle.flush()
+    await lose_redis(idle)
+    answers: list[ReservationAnswer] = [await idle.confirm(held, reacquire=True) for _ in range(2)]
     assert [answer.reacquired for answer in answers] == [True, False]
-    assert (await gateway.level("tee")).committed == 3
-    await gateway.flush()
-    assert await gateway.violations() == []
+    assert (await idle.level("tee")).committed == 3
+    await idle.flush()
+    assert await idle.violations() == []

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.answer import ReservationAnswer
 from gateway.durable.ledger import LedgerUnavailable
-from gateway.service.remembering import Remembering
+from gateway.service.remembering import LOOK_S_MAX, Remembering
 from gateway.service.ticking import Ticker
 from tests.lua.warehouse import DAY_MS, POLICY
 from tests.service.gateway import Gateway, running
@@ -103,7 +103,8 @@ async def test_remembering_keeps_what_it_found_while_the_durable_store_is_away(
 
         monkeypatch.setattr(gateway.ledger, "has_live_before", away)
         assert await remembering.step() == 0  # it has just looked
-        remembering._looked_s = 0.0
+        assert remembering._looked_s is not None
+        remembering._looked_s -= LOOK_S_MAX  # not 0: a machine that has just been started counts from there
         with pytest.raises(LedgerUnavailable):
             await remembering.step()
 

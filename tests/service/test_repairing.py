@@ -375,7 +375,7 @@ class Killed(Exception):
     """The process ended here."""
 
 
-async def test_repairs_at_once_one_wins(each_database: Stores) -> None:
+async def test_repairs_at_once_one_wins(patient_locks: None, each_database: Stores) -> None:
     """Two operators, two gateways: one repairs, the other is told to look again, and the log has one repair."""
     async with running(each_database, is_flushing=False) as first, running(each_database, is_flushing=False) as second:
         await first.put("tee", 10)

@@ -31,6 +31,8 @@ from tests.service.gateway import Gateway, running
 from tests.service.stores import Stores
 from tests.service.test_loading import evict
 
+pytestmark = pytest.mark.usefixtures("patient_loading")
+
 Outcome = ReservationAnswer | GatewayError | None
 
 
@@ -147,6 +149,7 @@ async def test_short_way_tells_that_it_could_not_load(idle: Gateway, monkeypatch
     assert isinstance(refused, DurableStoreUnavailable)
     assert refused.outcome == "not_applied"
     assert unforeseen is None
+    await idle.redis("DEL", idle.shard.keys.ticket("s:main/tee"))  # which nobody gave back: its time is over
     await idle.reserve(("tee", 1))
     assert (await idle.level("tee")).held == 1
 

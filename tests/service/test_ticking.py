@@ -173,53 +173,53 @@ async def test_ticking_tells_an_opener_what_the_clock_should_say(server: Server)
     assert ticker.expected_ms() == START_MS + int(server.passed_s * 1000)
 
 
-async def test_ticking_on_a_real_shard_keeps_a_hold_through_an_hour(gateway: Gateway) -> None:
+async def test_ticking_on_a_real_shard_keeps_a_hold_through_an_hour(idle: Gateway) -> None:
     """TIME is an hour ahead: until a tick calls seem late and do nothing; it is told, and the clock goes on as it was."""
-    await gateway.put("tee", 2)
-    held = await gateway.reserve(("tee", 1))
-    ticker = Ticker(gateway.shard, lambda: POLICY)
+    await idle.put("tee", 2)
+    held = await idle.reserve(("tee", 1))
+    ticker = Ticker(idle.shard, lambda: POLICY)
     assert await ticker.step() == 0
     # TIME can not be moved here; a shift that nobody asked for is the same jump.
-    meta = gateway.shard.keys.meta
-    horizon = await gateway.redis("HGET", meta, "horizon")
-    await gateway.redis("HSET", meta, "horizon", f"{horizon} {HOUR_S * 1000}")
+    meta = idle.shard.keys.meta
+    horizon = await idle.redis("HGET", meta, "horizon")
+    await idle.redis("HSET", meta, "horizon", f"{horizon} {HOUR_S * 1000}")
 
     with pytest.raises(Overloaded) as refusal:
-        await gateway.sweep()
+        await idle.sweep()
     jumped = await ticker.step()
     warnings = ticker.warnings()
     assert await ticker.step() == 0
-    after = await gateway.reserve(("tee", 1))
+    after = await idle.reserve(("tee", 1))
 
     assert refusal.value.outcome == "not_applied"
-    assert (jumped, await gateway.sweep()) == (1, 0)
+    assert (jumped, await idle.sweep()) == (1, 0)
     assert "3600" in warnings[0]
     assert ticker.warnings() == []
-    assert (await gateway.read(held)).reservation.state == "held"
+    assert (await idle.read(held)).reservation.state == "held"
     assert after.reservation.created_ms - held.reservation.created_ms < 60_000
 
 
-async def test_ticking_on_a_real_shard_remembers_keys_that_a_jump_has_ended(gateway: Gateway) -> None:
+async def test_ticking_on_a_real_shard_remembers_keys_that_a_jump_has_ended(idle: Gateway) -> None:
     """TIME jumps by two days and everything in Redis that has a life ends: a retry of any key finds what it did."""
-    await gateway.put("tee", 5)
-    released = await gateway.reserve(("tee", 2), key="buyer")
-    await gateway.release(released)
-    adjusted = await gateway.adjust("tee", 3, "delivery")
-    await gateway.flush()
-    ticker = Ticker(gateway.shard, lambda: POLICY)
+    await idle.put("tee", 5)
+    released = await idle.reserve(("tee", 2), key="buyer")
+    await idle.release(released)
+    adjusted = await idle.adjust("tee", 3, "delivery")
+    await idle.flush()
+    ticker = Ticker(idle.shard, lambda: POLICY)
     assert await ticker.step() == 0
 
     # TIME can not be moved here: the lives of keys are shortened as it would, and a shift that nobody asked for is the same jump.
-    meta = gateway.shard.keys.meta
-    mortal = [key for key in await gateway.keys() if await gateway.redis("PTTL", key) > 0]
-    await gateway.redis("DEL", *mortal)
-    horizon = await gateway.redis("HGET", meta, "horizon")
-    await gateway.redis("HSET", meta, "horizon", f"{horizon} {48 * HOUR_S * 1000}")
+    meta = idle.shard.keys.meta
+    mortal = [key for key in await idle.keys() if await idle.redis("PTTL", key) > 0]
+    await idle.redis("DEL", *mortal)
+    horizon = await idle.redis("HGET", meta, "horizon")
+    await idle.redis("HSET", meta, "horizon", f"{horizon} {48 * HOUR_S * 1000}")
     while await ticker.step():
         pass
     await ticker.step()
-    again = await gateway.reserve(("tee", 2), key="buyer")
-    counted = await gateway.adjust("tee", 3, "delivery")
+    again = await idle.reserve(("tee", 2), key="buyer")
+    counted = await idle.adjust("tee", 3, "delivery")
 
     assert {key.rpartition("}:")[2].split(":")[1] for key in mortal} == {"s", "r", "q"}
     assert (again.replayed, again.reservation.id) == (True, released.reservation.id)
