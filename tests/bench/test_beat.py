@@ -34,9 +34,14 @@ async def test_beat_comes_twice_in_a_millisecond() -> None:
 async def test_beat_that_was_missed_is_not_made_up_for() -> None:
     """A loop that was held up beats once behind it, and goes on from there."""
     times: list[float] = []
-    with Beat(0.01, lambda: times.append(time.monotonic())):
-        while not times:
-            await asyncio.sleep(0.001)
+    first = asyncio.Event()
+
+    def told() -> None:
+        times.append(time.monotonic())
+        first.set()
+
+    with Beat(0.01, told):
+        await first.wait()
         before = len(times)
         time.sleep(0.2)  # noqa: ASYNC251 - it is held up
         held_up_until = time.monotonic()
@@ -48,9 +53,14 @@ async def test_beat_that_was_missed_is_not_made_up_for() -> None:
 async def test_beat_ends_and_leaves_no_timer() -> None:
     """Behind the context nothing is called, and its file is closed."""
     beats: list[int] = []
-    with Beat(EVERY_S, lambda: beats.append(1)) as beat:
-        while not beats:
-            await asyncio.sleep(0.001)
+    first = asyncio.Event()
+
+    def told() -> None:
+        beats.append(1)
+        first.set()
+
+    with Beat(EVERY_S, told) as beat:
+        await first.wait()
         os.fstat(beat._timer)
 
     count = len(beats)

@@ -8,41 +8,40 @@ from gateway.service.preparing import PREPARED_BETWEEN_YIELDS, Preparing
 
 
 class Chef:
-    """Counts in a list that many share."""
+    """Knows in which order chefs were done."""
 
-    def __init__(self, done: list[int], number: int) -> None:
+    def __init__(self, done: list[Chef]) -> None:
         self._done = done
-        self._number = number
+        self.is_done = asyncio.Event()
 
     def prepare(self) -> None:
         """It is done."""
-        self._done.append(self._number)
+        self._done.append(self)
+        self.is_done.set()
 
 
 async def test_preparing_of_many_is_in_turns_and_in_order() -> None:
     """After every hundred others have their turn; who comes in the middle is prepared behind the rest, and nobody twice."""
-    preparing, done, seen = Preparing(), list[int](), list[int]()
-    count = 3 * PREPARED_BETWEEN_YIELDS + 5
-    for number in range(count):
-        preparing.add(Chef(done, number))
-    while not done:
-        await asyncio.sleep(0)
+    preparing, done = Preparing(), list[Chef]()
+    chefs = [Chef(done) for _ in range(3 * PREPARED_BETWEEN_YIELDS + 5)]
+    for chef in chefs:
+        preparing.add(chef)
+    await chefs[0].is_done.wait()
+    assert len(done) < len(chefs)
 
-    preparing.add(Chef(done, count))
-    while len(done) <= count:
-        seen.append(len(done))
-        await asyncio.sleep(0)
+    late = Chef(done)
+    preparing.add(late)
+    await late.is_done.wait()
 
-    assert done == list(range(count + 1))
-    assert {PREPARED_BETWEEN_YIELDS * turn for turn in (1, 2, 3)} <= set(seen)
+    assert done == [*chefs, late]
 
 
 async def test_preparing_begins_anew_when_all_are_done() -> None:
     """Who comes after the last one is not forgotten."""
-    preparing, done = Preparing(), list[int]()
-    for number in range(3):
-        preparing.add(Chef(done, number))
-        while len(done) <= number:
-            await asyncio.sleep(0.001)
+    preparing, done = Preparing(), list[Chef]()
+    chefs = [Chef(done) for _ in range(3)]
+    for chef in chefs:
+        preparing.add(chef)
+        await chef.is_done.wait()
 
-    assert done == [0, 1, 2]
+    assert done == chefs
