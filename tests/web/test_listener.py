@@ -229,6 +229,7 @@ async def test_refused_client_that_does_not_leave_is_cut(
     await clock.until(lambda: listener._refusing and any(each.done() for each in asked))
     has_ended = [each.done() for each in asked]
     await clock.move(refusal_module.REFUSAL_S_MAX * 1.1)
+    await clock.until(lambda: all(each.done() for each in asked))
     answers = await asyncio.gather(*asked, return_exceptions=True)
 
     told = [answer for answer in answers if isinstance(answer, bytes) and answer.startswith(b"HTTP/1.1 503")]
