@@ -159,18 +159,25 @@ async def test_private_redis_that_is_killed_again_and_again_is_started_at_a_boun
 
 
 async def test_private_redis_that_ends_while_the_gateway_drains_stays_down(
-    embedded: Gateway, client_of: ClientOf
+    new_gateway: Callable[..., Gateway], client_of: ClientOf
 ) -> None:
     """It ends in time with status 0, starts nothing on its way out and leaves nothing running."""
+    # As by default: a job that asks a Redis which is away waits so long, and the stop for it.
+    embedded = new_gateway(GATEWAY_REDIS__COMMAND_TIMEOUT_MS="2000", GATEWAY_REDIS__CONNECT_TIMEOUT_MS="2000")
+    embedded.start()
     api = client_of(embedded)
     await api.stock_up("A", 5)
     held = await api.hold("A", ack="durable")
+
+    async def is_draining() -> bool:
+        return '"draining"' in embedded.log
 
     # A request that is half sent keeps the gateway draining until Redis has ended.
     async with connection(embedded.address) as half:
         await half.send(begun_head("/v1/reservations"))
         await half.is_invited()
         embedded.signal(signal.SIGTERM)
+        await until(is_draining)
         before = await kill_redis(embedded)
     status = await asyncio.to_thread(embedded.wait)
 
