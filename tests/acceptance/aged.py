@@ -21,14 +21,14 @@ class Aged:
 
 
 def aged_reservations(address: str) -> list[Aged]:
-    """`POOL_SIZE` holds, each in a shop of its own."""
+    """`POOL_SIZE` holds, each in a shop of its own, and in the durable store, where searches look for them."""
     pool = []
     for _ in range(POOL_SIZE):
         shop = f"aged{secrets.token_hex(5)}"
         level = {"source": "setup", "sequence": 1, "on_hand": 5}
         _send("PUT", f"{address}/v1/stock/A/main?shop={shop}&ack=memory", level)
         hold = {"lines": [{"sku": "A", "quantity": 2}], "ttl_seconds": 1, "reference": "aged"}
-        held = _send("POST", f"{address}/v1/reservations?shop={shop}", hold)
+        held = _send("POST", f"{address}/v1/reservations?shop={shop}&ack=durable", hold)
         pool.append(Aged(shop, held["id"], held["expires_at"]))
     return pool
 

@@ -24,7 +24,7 @@ from tests.acceptance.answers import (
 
 JSON = "application/json"
 LEAKS = ("Traceback", 'File "', "redis.sock", "gateway.sqlite3", "127.0.0.1", ".py:", "asyncpg", "sqlalchemy")
-RELEASE_SECONDS_MAX = 10.0
+RELEASE_SECONDS_MAX = 30.0
 
 
 class Client:

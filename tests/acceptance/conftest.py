@@ -58,7 +58,7 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """Connections without a limit: a race needs all its buyers at once."""
     connector = aiohttp.TCPConnector(limit=0)
-    timeout = aiohttp.ClientTimeout(total=30)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as made:
         yield made
 

@@ -16,6 +16,15 @@ from pathlib import Path
 COMMAND = (str(Path(sys.executable).parent / "gateway"),)
 START_SECONDS_MAX = 40
 STOP_SECONDS_MAX = 10
+#: What a gateway is told besides: a machine may stand still for seconds, and only tests of these times want to see them end.
+PATIENCE = {
+    "GATEWAY_ACK__TIMEOUT_MS": "30000",
+    "GATEWAY_DURABLE__POOL_TIMEOUT_MS": "30000",
+    "GATEWAY_DURABLE__STATEMENT_TIMEOUT_MS": "30000",
+    "GATEWAY_HTTP__BODY_TIMEOUT_MS": "60000",
+    "GATEWAY_REDIS__COMMAND_TIMEOUT_MS": "30000",
+    "GATEWAY_REDIS__CONNECT_TIMEOUT_MS": "30000",
+}
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
@@ -64,7 +73,8 @@ class Gateway:
         self._starts += 1
         self._address = ""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        environment |= {"GATEWAY_DATA_DIR": str(self.data_dir), "GATEWAY_PORT": "0"} | self.settings
+        environment |= {"GATEWAY_DATA_DIR": str(self.data_dir), "GATEWAY_PORT": "0"}
+        environment |= PATIENCE | self.settings
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*wrapper, *self._command, "serve"],

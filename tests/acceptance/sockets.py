@@ -25,7 +25,13 @@ class Raw:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def answer(self, seconds: float = 15) -> tuple[int, dict[str, str], Any]:
+    async def is_invited(self, seconds: float = 30) -> None:
+        """The request that was begun with `begun_head` is under way: the gateway waits for its body."""
+        async with asyncio.timeout(seconds):
+            told = await self.reader.readuntil(b"\r\n\r\n")
+        assert told.startswith(b"HTTP/1.1 100 "), told
+
+    async def answer(self, seconds: float = 30) -> tuple[int, dict[str, str], Any]:
         """The next answer on this connection: status, headers in lower case, parsed body."""
         async with asyncio.timeout(seconds):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -55,6 +61,11 @@ def head(method: str, target: str, length: int | None = None, *extra: str) -> by
     if length is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {length}"]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def begun_head(target: str) -> bytes:
+    """The head of a reserve whose sender waits until the gateway asks for the body, which is `RESERVE`."""
+    return head("POST", target, len(RESERVE), "Expect: 100-continue")
 
 
 def padded(size: int) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 from tests.acceptance.client import Client
 from tests.acceptance.folders import lose_redis
 from tests.acceptance.gateways import Gateway
+from tests.acceptance.patience import answered
 
 ClientOf = Callable[[Gateway], Client]
 
@@ -160,6 +161,15 @@ class LockedPostgres:
 Stalling = tuple[Client, LockedSqlite | LockedPostgres, Gateway]
 
 
+async def held_for_good(api: Client) -> dict[str, Any]:
+    """Of 9 units of `A` one is held, in the durable store. Asked again where a commit took longer than the 300 ms."""
+    level = {"source": "setup", "sequence": 1, "on_hand": 9}
+    assert (await answered(lambda: api.put_level("A", **level))).status == 200
+    held = await answered(lambda: api.reserve(("A", 1), key="setup", ack="durable"))
+    assert (held.status, held.body["durable"]) == (201, True)
+    return dict(held.body)
+
+
 async def started(running: Gateway, url: str, client_of: ClientOf) -> Client:
     """The gateway serves on this database and waits 300 ms for a commit."""
     running.settings["GATEWAY_ACK__TIMEOUT_MS"] = "300"
@@ -184,8 +194,7 @@ async def stalling_postgres(postgres_url: str, new_gateway: Callable[..., Gatewa
 
 async def check_unknown_commit(api: Client, database: LockedSqlite | LockedPostgres) -> None:
     """Every kind of call while no commit comes, and the same calls after."""
-    await api.stock_up("A", 9)
-    held = await api.hold("A", ack="durable")
+    held = await held_for_good(api)
 
     async with database.locked():
         reserved = await api.reserve(("A", 2), ack="durable")
@@ -195,8 +204,8 @@ async def check_unknown_commit(api: Client, database: LockedSqlite | LockedPostg
         keyed_again = await api.reserve(("A", 1), key="k", ack="durable")
         from_memory = await api.reserve(("A", 1), ack="memory")
         seen = await api.reservation(reserved.body["id"])
-    after = await api.done("confirm", held["id"])
-    keyed_after = await api.reserve(("A", 1), key="k", ack="durable")
+    after = (await answered(lambda: api.act("confirm", held["id"]))).body
+    keyed_after = await answered(lambda: api.reserve(("A", 1), key="k", ack="durable"))
 
     unknown = (503, "durability_unknown")
     assert [reserved.outcome, confirmed.outcome, confirmed_again.outcome] == [unknown] * 3
@@ -232,8 +241,7 @@ async def test_commit_that_does_not_come_from_postgres_is_told_as_unknown(stalli
 async def test_batch_whose_commit_does_not_come_tells_each_result(stalling: Stalling) -> None:
     """Waited for once, at the end: what only asked for memory is granted, what asked for more is unknown."""
     api, database, _ = stalling
-    await api.stock_up("A", 9)
-    held = await api.hold("A", ack="durable")
+    held = await held_for_good(api)
 
     async with database.locked():
         results = await api.batch(
@@ -253,8 +261,7 @@ async def test_batch_whose_commit_does_not_come_tells_each_result(stalling: Stal
 async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(stalling: Stalling, client_of: ClientOf) -> None:
     """`durable: false`, then Redis and the gateway die and Redis' files are lost: 410, not 404, not alive; 404 stays 404."""
     api, database, running = stalling
-    await api.stock_up("A", 9)
-    safe = await api.hold("A", 1, ack="durable")
+    safe = await held_for_good(api)
     async with database.locked():
         lost = await api.hold("A", 2)
         unknown = await api.reserve(("A", 3), key="k", ack="durable")
@@ -274,7 +281,7 @@ async def test_hold_lost_with_redis_before_its_commit_is_told_as_lost(stalling: 
     assert await api.counters("A") == (9, 1, 0, 8)
     assert unknown.outcome == (503, "durability_unknown")
     assert (await api.get(f"/v1/reservations/{unknown.body['id']}")).outcome == (410, "reservation_lost")
-    repeated = await api.reserve(("A", 3), key="k", ack="durable")
+    repeated = await answered(lambda: api.reserve(("A", 3), key="k", ack="durable"))
     assert (repeated.status, repeated.body["durable"]) == (201, True)
     assert await api.counters("A") == (9, 4, 0, 5)
     similar = safe["id"][:-1] + ("A" if safe["id"][-1] != "A" else "B")

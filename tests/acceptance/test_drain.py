@@ -15,7 +15,7 @@ from tests.acceptance.client import Client
 from tests.acceptance.folders import is_alive, redis_pid
 from tests.acceptance.gateways import STOP_SECONDS_MAX, Gateway
 from tests.acceptance.patience import until
-from tests.acceptance.sockets import RESERVE, connection, head
+from tests.acceptance.sockets import RESERVE, begun_head, connection
 
 ClientOf = Callable[[Gateway], Client]
 
@@ -29,10 +29,14 @@ async def test_request_in_flight_at_the_signal_is_finished(
     api = client_of(running)
     await api.stock_up("A", 100)
     target = f"/v1/reservations?shop={api.shop}&ack=durable"
+    are_begun = asyncio.Barrier(21)
 
     async def slow(is_signalled: asyncio.Event) -> tuple[int, Any]:
         async with connection(running.address) as raw:
-            await raw.send(head("POST", target, len(RESERVE)) + RESERVE[:10])
+            await raw.send(begun_head(target))
+            await raw.is_invited()
+            await raw.send(RESERVE[:10])
+            await are_begun.wait()
             await is_signalled.wait()
             await asyncio.sleep(0.2)
             await raw.send(RESERVE[10:])
@@ -41,7 +45,8 @@ async def test_request_in_flight_at_the_signal_is_finished(
 
     is_signalled = asyncio.Event()
     requests = [asyncio.create_task(slow(is_signalled)) for _ in range(20)]
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(30):
+        await are_begun.wait()
     running.signal(signal.SIGTERM)
     is_signalled.set()
     answers = await asyncio.gather(*requests)
@@ -81,7 +86,9 @@ async def test_stop_under_load_keeps_every_answer(new_gateway: Callable[..., Gat
             answered.append(answer.body["id"])
 
     buyers = [asyncio.create_task(buyer(number)) for number in range(20)]
-    await asyncio.sleep(0.5)
+    async with asyncio.timeout(30):
+        while len(answered) < 100:  # noqa: ASYNC110 - buyers only append
+            await asyncio.sleep(0.01)
     running.signal(signal.SIGTERM)
     await asyncio.gather(*buyers)
     status = await asyncio.to_thread(running.wait)

@@ -9,7 +9,8 @@ import pytest
 from tests.acceptance.answers import instant_ms
 from tests.acceptance.client import Client
 
-SLACK_MS = 3_000
+SLACK_MS = 30_000  # far below what another reading of the ttl would differ by, far above what a machine stands still
+SHORT_SECONDS = 4  # waited for, and yet no machine stands still so long between two calls
 
 
 async def test_extend_without_a_body_counts_the_tiers_ttl_from_now(api: Client) -> None:
@@ -105,8 +106,8 @@ async def test_extended_hold_outlives_its_first_deadline(api: Client) -> None:
     """The units stay held when the deadline passes that the hold was made with."""
     await api.stock_up("A", 1)
     await api.stock_up("B", 1)
-    held = await api.hold("A", ttl_seconds=1)
-    witness = await api.hold("B", ttl_seconds=1)
+    held = await api.hold("A", ttl_seconds=SHORT_SECONDS)
+    witness = await api.hold("B", ttl_seconds=SHORT_SECONDS)
     await api.done("extend", held["id"], {"ttl_seconds": 60})
 
     await api.expired(witness["id"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -11,8 +11,8 @@ import pytest
 
 from tests.acceptance.client import Client
 from tests.acceptance.gateways import Gateway
-from tests.acceptance.patience import until
-from tests.acceptance.sockets import connection, head, padded
+from tests.acceptance.patience import answered, until
+from tests.acceptance.sockets import begun_head, connection, head, padded
 
 
 @pytest.fixture
@@ -21,7 +21,6 @@ async def small(new_gateway: Callable[..., Gateway], client_of: Callable[[Gatewa
     running = new_gateway(
         GATEWAY_HTTP__REQUESTS_MAX="3",
         GATEWAY_FLUSH__BACKLOG_MAX="20",
-        GATEWAY_ACK__TIMEOUT_MS="300",
     )
     database = str(running.folder / "stock.db")
     running.settings["GATEWAY_DATABASE_URL"] = f"sqlite:///{database}"
@@ -33,14 +32,14 @@ async def test_full_gateway_refuses_and_recovers(small: tuple[Client, str]) -> N
     """Too many requests at once, then too many uncommitted changes: 503 `overloaded`, and all is well afterwards."""
     api, database = small
     await api.stock_up("A", 100)
-    half = head("POST", "/v1/reservations", 100) + b"{"
+    half = begun_head("/v1/reservations")
 
     async with connection(api.address) as one, connection(api.address) as two, connection(api.address) as three:
         for wire in (one, two, three):
             await wire.send(half)
-        await asyncio.sleep(0.1)
+            await wire.is_invited()
         crowded = await api.reserve(("A", 1))
-    await asyncio.sleep(0.1)
+    await answered(lambda: api.get("/v1/stock/A"))  # until the gateway has seen that they are gone
     first = await api.hold("A")
     second = await api.hold("A", ack="durable")
     with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connected:
@@ -70,11 +69,11 @@ async def test_full_gateway_refuses_and_recovers(small: tuple[Client, str]) -> N
 
 @pytest.fixture
 async def tight(new_gateway: Callable[..., Gateway], client_of: Callable[[Gateway], Client]) -> Client:
-    """A gateway with small bodies, small headers and 400 ms for a body to arrive."""
+    """A gateway with small bodies, small headers and three seconds for a body to arrive."""
     running = new_gateway(
         GATEWAY_HTTP__BODY_BYTES_MAX="1024",
         GATEWAY_HTTP__HEADER_BYTES_MAX="2048",
-        GATEWAY_HTTP__BODY_TIMEOUT_MS="400",
+        GATEWAY_HTTP__BODY_TIMEOUT_MS="3000",
         GATEWAY_ACK__RESERVE="durable",
     )
     running.start()
@@ -102,7 +101,9 @@ async def test_configured_sizes_times_and_ack_are_kept(tight: Client) -> None:
 
     async with connection(tight.address) as raw:
         await raw.send(head("POST", f"/v1/reservations?shop={tight.shop}", 37) + b'{"lines":')
+        began = time.monotonic()
         status, headers, problem = await raw.answer()
         assert (status, problem["code"]) == (408, "request_timeout")
+        assert time.monotonic() - began < 9, "as long as by default"
         assert headers["content-type"].startswith("application/problem+json")
     assert (await tight.stock("A"))["held"] == 1

@@ -19,7 +19,7 @@ from tests.acceptance.gateways import Gateway
 from tests.acceptance.patience import until
 
 ClientOf = Callable[[Gateway], Client]
-SECONDS = 4
+SECONDS = 8
 
 
 class Scene:
@@ -54,14 +54,22 @@ class Scene:
         for sku in ("A", "é/😀"):
             self.levels[sku] = await api.stock(sku)
 
+    async def seen_together(self, api: Client) -> tuple[Any, dict[str, Any]]:
+        """The short hold and the levels as they were at one moment: its deadline does not lie between them."""
+        while True:
+            before = await api.reservation(self.short["id"])
+            levels = {sku: await api.stock(sku) for sku in self.levels}
+            if (await api.reservation(self.short["id"]))["state"] == before["state"]:
+                return before, levels
+
     async def check(self, api: Client) -> None:
         """All is as it was answered, counters, sequences, deadlines and keys; with the short hold alive or expired."""
         for reservation_id, body in self.reservations.items():
             found = await api.reservation(reservation_id)
             assert without_worth(found) == without_worth(body)
-        short = await api.reservation(self.short["id"])
+        short, levels = await self.seen_together(api)
         for sku, before in self.levels.items():
-            now = await api.stock(sku)
+            now = levels[sku]
             gone = 4 if sku == "A" and short["state"] == "expired" else 0
             assert (now["paused"], now["held"]) == (before["paused"], before["held"] - gone)
             for level, old in zip(now["locations"], before["locations"], strict=True):
@@ -218,7 +226,9 @@ async def test_kill_in_the_middle_of_work_loses_no_answer(
             return
 
     buyers = [asyncio.create_task(buyer()) for _ in range(20)]
-    await asyncio.sleep(0.5)
+    async with asyncio.timeout(30):
+        while len(confirmed) < 50:  # noqa: ASYNC110 - buyers only add
+            await asyncio.sleep(0.01)
     running.kill()
     await asyncio.gather(*buyers)
     running.start()
@@ -281,9 +291,9 @@ async def test_settled_work_leaves_redis_and_is_still_answered(
 
     running = new_gateway(
         GATEWAY_REDIS_URL=valkey_url,
-        GATEWAY_HOT__IDLE_TTL_SECONDS="2",
-        GATEWAY_HOT__ENDED_TTL_SECONDS="2",
-        GATEWAY_RETENTION__SECONDS="2",
+        GATEWAY_HOT__IDLE_TTL_SECONDS="5",
+        GATEWAY_HOT__ENDED_TTL_SECONDS="5",
+        GATEWAY_RETENTION__SECONDS="5",
     )
     running.start()
     api = client_of(running)

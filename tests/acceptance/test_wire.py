@@ -37,7 +37,7 @@ async def test_request_that_is_no_http_is_refused_as_a_problem(api: Client, raw:
     """A 4xx in the form of every error, without our inside; nothing behind it on the connection is executed."""
     async with connection(api.address) as wire:
         await wire.send(raw)
-        status, headers, problem = await wire.answer(5)
+        status, headers, problem = await wire.answer()
 
     assert 400 <= status < 500
     assert headers["content-type"].startswith("application/problem+json"), problem

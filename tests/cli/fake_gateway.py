@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class FakeGateway:
         self.random = random.Random(self.seed)
         self._runner: web.AppRunner | None = None
         self._moved = asyncio.Event()
+        self._kept = socket.socket()
 
     @property
     def url(self) -> str:
@@ -113,9 +115,16 @@ class FakeGateway:
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        if not self.port:
+            self._keep_port()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, reuse_port=True)
         await site.start()
-        self.port = self._runner.addresses[0][1]
+
+    def _keep_port(self) -> None:
+        """The port stays ours when nobody listens on it for a while: other tests on this machine want ports, too."""
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port = self._kept.getsockname()[1]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """The condition holds; it is asked after each request."""
@@ -126,6 +135,10 @@ class FakeGateway:
     async def stop(self) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
+
+    def leave(self) -> None:
+        """The port is anybody's again."""
+        self._kept.close()
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -365,3 +378,4 @@ async def fake_gateway(seed: int = 1, **faults: Any) -> AsyncIterator[FakeGatewa
         yield gateway
     finally:
         await gateway.stop()
+        gateway.leave()

@@ -36,7 +36,7 @@ PLAN = Plan(
     location="main",
     source="replay",
     patience_seconds=20.0,
-    settle_seconds_max=2.0,
+    settle_seconds_max=20.0,
 )
 
 
@@ -72,7 +72,7 @@ async def command(*words: str, given: bytes = b"", environ: dict[str, str] | Non
         env=environ,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(given), 60)
+        out, err = await asyncio.wait_for(process.communicate(given), 100)
     finally:
         if process.returncode is None:
             process.kill()

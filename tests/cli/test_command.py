@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,21 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 
 async def test_command_help_is_quick_and_names_every_subcommand() -> None:
-    """Help needs none of the heavy imports."""
+    """Help needs none of the heavy imports. What is measured is its own work: for a processor it may have to wait."""
     await command("--help")
-    begun = time.monotonic()
+    begun_s = worked_s()
     status, out, _ = await command("--help")
-    seconds = time.monotonic() - begun
+    seconds = worked_s() - begun_s
 
     assert status == 0
     assert all(name in out for name in ("serve", "check", "import", "replay", "flashsale", "version"))
-    assert seconds < 3
+    assert 0 < seconds < 3
+
+
+def worked_s() -> float:
+    """What the processes that this one started and saw end have worked."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 async def test_command_imports_nothing_heavy_before_it_runs() -> None:

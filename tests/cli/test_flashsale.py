@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.flashsale import is_loopback
+from gateway.cli.sale.figures import Figures
 from gateway.cli.sale.pay_delay import PayDelay
 from tests.cli.fake_gateway import FakeGateway, fake_gateway
 from tests.cli.playing import command
@@ -81,14 +82,21 @@ def buyers_of(results: dict[str, int]) -> int:
     return sum(count for name, count in results.items() if not name.startswith("bot_"))
 
 
-async def test_flashsale_asks_again_for_what_it_lost_sight_of() -> None:
+async def test_flashsale_asks_again_for_what_it_lost_sight_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that got no answer in time are settled by their own keys when the gateway is back."""
+    ended, is_given_up = Figures.ended, asyncio.Event()
+
+    def seen(figures: Figures, result: str) -> None:
+        ended(figures, result)
+        if result == "unknown":
+            is_given_up.set()
+
+    monkeypatch.setattr(Figures, "ended", seen)
     async with fake_gateway() as gateway:
         running = asyncio.create_task(sell(gateway.url, patience_seconds=1.0, abandon=0.3, concurrency=8))
         await gateway.until(lambda: len(gateway.holds) >= 6)
         gateway.faults.lost_after = 1.0
-        await gateway.until(lambda: len(gateway.holds) >= 12)
-        await asyncio.sleep(1.5)
+        await is_given_up.wait()
         gateway.faults.lost_after = 0.0
         result = await running
 
@@ -136,7 +144,7 @@ async def test_flashsale_ends_after_its_duration() -> None:
     async with fake_gateway() as gateway:
         opened = await sell(gateway.url, rate_per_second=50.0, duration_seconds=0.5)
         closed = await sell(
-            gateway.url, run="two", concurrency=1, duration_seconds=0.2, pay_delay=PayDelay("fixed", 0.1)
+            gateway.url, run="two", concurrency=1, duration_seconds=3.0, pay_delay=PayDelay("fixed", 0.5)
         )
 
     assert opened.figures.arrived == 25

@@ -18,7 +18,7 @@ from tests.cli.playing import CUT, PLAN, command, orders_file, play
 
 async def cut_off(gateway: FakeGateway, state: Path, **changes: object) -> None:
     """A run whose gateway goes away in the middle, for longer than its patience."""
-    running = asyncio.create_task(play(gateway.url, CUT, state, patience_seconds=0.5, concurrency=4, **changes))
+    running = asyncio.create_task(play(gateway.url, CUT, state, patience_seconds=3.0, concurrency=4, **changes))
     await gateway.until(lambda: len(gateway.holds) >= 20)
     await gateway.stop()
     with pytest.raises(GaveUp):
@@ -67,9 +67,9 @@ async def test_journal_torn_last_line_is_played_again(tmp_path: Path) -> None:
     state = tmp_path / "state"
     path = orders_file(tmp_path, ("1", "A", 2), ("2", "B", 1))
     async with fake_gateway() as gateway:
-        await play(gateway.url, path, state, abandon=0.0)
+        await play(gateway.url, path, state, abandon=0.0, ttl_seconds=60)
         state.write_bytes(state.read_bytes()[:-10])
-        report = await play(gateway.url, path, state, abandon=0.0)
+        report = await play(gateway.url, path, state, abandon=0.0, ttl_seconds=60)
 
     assert report.is_exact
     assert (report.invoices_earlier, report.played_now) == (1, 1)

@@ -16,7 +16,9 @@ async def lie(
     tmp_path: Path, rows: list[tuple[str, str, int]], abandon: float = 0.0, stock: str = "1.0", **faults: Any
 ) -> Any:
     async with fake_gateway(**faults) as gateway:
-        settings: dict[str, Any] = {"abandon": abandon, "stock": stock, "concurrency": 1}
+        # Only what is to fall due is short-lived: a machine may stand still between a hold and its confirm.
+        ttl_seconds = 1 if faults.get("keeps_holds") else 60
+        settings: dict[str, Any] = {"abandon": abandon, "stock": stock, "concurrency": 1, "ttl_seconds": ttl_seconds}
         return await play(gateway.url, orders_file(tmp_path, *rows), settle_seconds_max=0.3, **settings)
 
 
@@ -100,7 +102,7 @@ async def test_replay_finds_a_unit_that_somebody_else_took(tmp_path: Path) -> No
 
     async with fake_gateway() as gateway:
         stealing = asyncio.create_task(thief(gateway))
-        report = await play(gateway.url, path, abandon=0.0, concurrency=2)
+        report = await play(gateway.url, path, abandon=0.0, concurrency=2, ttl_seconds=60)
         await stealing
 
     assert [(d.counter, d.expected, d.found) for d in report.verdict.differences if d.location == "main"] == [
@@ -114,7 +116,7 @@ async def test_replay_command_ends_with_status_1_when_something_differs(tmp_path
     """Status and words say it, and the differences are shown."""
     path = orders_file(tmp_path, ("1", "A[b]", 2), ("2", "A[b]", 2))
     async with fake_gateway(**{fault: 2}) as gateway:
-        words = ("--url", gateway.url, "--abandon", "0", "--stock", "0.5", "--ttl", "1", "--concurrency", "1")
+        words = ("--url", gateway.url, "--abandon", "0", "--stock", "0.5", "--ttl", "60", "--concurrency", "1")
         status, out, _ = await command("replay", str(path), *words)
 
     assert status == 1

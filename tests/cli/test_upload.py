@@ -27,7 +27,7 @@ async def upload(
     sequence: int = 1,
     progress: list[int] | None = None,
 ) -> Imported:
-    async with connect(gateway.url, "main", patience_seconds=5.0) as remote:
+    async with connect(gateway.url, "main", patience_seconds=30.0) as remote:
         sending = Upload(remote, form, "erp", sequence)
         if progress is not None:
             sending.advance = progress.append

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-GONE_SECONDS_MAX = 10.0
+GONE_SECONDS_MAX = 30.0
 
 REDIS_GATEWAY = """
 import sys, time

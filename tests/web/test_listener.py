@@ -10,6 +10,7 @@ import resource
 import socket
 import struct
 import termios
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Any
@@ -22,6 +23,7 @@ from gateway.web import listener as listening_module
 from gateway.web import refusal as refusal_module
 from gateway.web.listener import Listener
 from gateway.web.server import Server
+from tests.web.clock import Clock
 from tests.web.conftest import Gateway, Start
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -50,7 +52,7 @@ def count(gateway: Gateway) -> int:
 
 async def until(condition: Callable[[], bool]) -> None:
     """It has come to that."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # nobody tells this
             await asyncio.sleep(0.01)
 
@@ -59,10 +61,10 @@ async def test_listener_takes_many_connections_in_one_turn(listen: Listen) -> No
     """Three hundred clients that came during a long turn of the loop are all taken within a few turns."""
     gateway, listener = await listen()
     with ExitStack() as stack:
-        for _ in range(300):
-            stack.enter_context(
-                socket.create_connection(("127.0.0.1", gateway.port))
-            )  # the kernel keeps them meanwhile
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(300)]
+        for client in clients:
+            client.sendall(GET[:1])
+        wait_until_in_the_kernel(clients)  # which keeps them meanwhile
 
         for _ in range(12):
             await asyncio.sleep(0)
@@ -71,6 +73,14 @@ async def test_listener_takes_many_connections_in_one_turn(listen: Listen) -> No
         assert count(gateway) == 300
     await until(lambda: count(gateway) == 0)
     await listener.stop()
+
+
+def wait_until_in_the_kernel(clients: list[socket.socket]) -> None:
+    """What they have sent is on our side, where the loop, which stands still meanwhile, finds it with its next turn."""
+    end = time.monotonic() + 30
+    while any(unread_bytes(client) for client in clients):
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 async def test_listener_without_room_tells_so_and_takes_the_next(listen: Listen) -> None:
@@ -110,16 +120,19 @@ async def test_refused_request_that_has_come_is_answered_at_once(
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(200)]
         for client in clients:
             client.sendall(GET)
-
-        for _ in range(12):
-            await asyncio.sleep(0.001)
+        wait_until_in_the_kernel(clients)
 
         for client in clients:
-            client.settimeout(5)
-            answer = b"".join(iter(lambda client=client: client.recv(65_536), b""))  # type: ignore[misc]
+            answer = await asyncio.to_thread(read_all, client)
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert answer.endswith(b"}")
     await listener.stop()
+
+
+def read_all(client: socket.socket) -> bytes:
+    """What comes until the end of the connection."""
+    client.settimeout(30)
+    return b"".join(iter(lambda: client.recv(65_536), b""))
 
 
 async def test_client_that_does_not_read_costs_the_kernel_little(listen: Listen) -> None:
@@ -149,13 +162,14 @@ def unread_bytes(connection: socket.socket) -> int:
     return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
 
 
-async def test_refused_client_hears_nothing_before_it_asks(listen: Listen) -> None:
+async def test_refused_client_hears_nothing_before_it_asks(listen: Listen, clock: Clock) -> None:
     """An answer does not come before its request: a client that was connected and has not sent yet would not know whose it is."""
-    gateway, _ = await listen(0)
+    gateway, listener = await listen(0)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     early = asyncio.create_task(reader.readuntil(b"\r\n"))
+    await clock.until(lambda: listener._refusing)
 
-    await asyncio.wait([early], timeout=0.2)
+    await clock.move(refusal_module.REFUSAL_S_MAX * 0.9)
     has_come_early = early.done()
     writer.write(GET)
 
@@ -165,19 +179,22 @@ async def test_refused_client_hears_nothing_before_it_asks(listen: Listen) -> No
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["begun", "not begun"])
-async def test_refused_request_that_comes_in_pieces_reads_its_answer(listen: Listen, is_begun: bool) -> None:
+async def test_refused_request_that_comes_in_pieces_reads_its_answer(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch, is_begun: bool
+) -> None:
     """A body that is still on its way when its sender is refused does not reset the connection: the answer is read to its end."""
+    monkeypatch.setattr(refusal_module, "REFUSAL_S_MAX", 60)
     gateway, listener = await listen(0)
     body = b"x" * 900_000
     head = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         if is_begun:
             client.sendall(head)  # it stands in the kernel when the connection is taken
+            wait_until_in_the_kernel([client])
         await until(lambda: len(listener._refusing) == 1)
-        client.settimeout(5)
 
         await asyncio.to_thread(client.sendall, body if is_begun else head + body)
-        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+        answer = await asyncio.to_thread(read_all, client)
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert answer.endswith(b"}")
@@ -201,15 +218,22 @@ def test_request_is_whole_when_nothing_of_it_can_follow(come: bytes, whole: bool
     assert refusal_module.is_whole(come) is whole
 
 
-async def test_refused_client_that_does_not_leave_is_cut(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_client_that_does_not_leave_is_cut(
+    listen: Listen, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who is refused and stays holds nothing: the connection ends after a moment, and those over the bound end at once."""
-    monkeypatch.setattr(refusal_module, "REFUSAL_S_MAX", 0.05)
     monkeypatch.setattr(listening_module, "REFUSING_MAX", 1)
-    gateway, _ = await listen(0)
+    gateway, listener = await listen(0)
 
-    answers = await asyncio.gather(*[gateway.raw() for _ in range(2)], return_exceptions=True)
+    asked = [asyncio.create_task(gateway.raw()) for _ in range(2)]
+    await clock.until(lambda: listener._refusing and any(each.done() for each in asked))
+    has_ended = [each.done() for each in asked]
+    await clock.move(refusal_module.REFUSAL_S_MAX * 1.1)
+    await clock.until(lambda: all(each.done() for each in asked))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
 
     told = [answer for answer in answers if isinstance(answer, bytes) and answer.startswith(b"HTTP/1.1 503")]
+    assert sorted(has_ended) == [False, True]
     assert len(told) == 1
 
 

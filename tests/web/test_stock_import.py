@@ -12,7 +12,7 @@ import pytest
 from gateway.domain import errors as e
 from gateway.domain.answer import ImportRow
 from gateway.web.shapes import ImportResult
-from tests.web.conftest import LIMITS, Gateway, Reply
+from tests.web.conftest import IMPATIENT, LIMITS, Gateway, Reply, Start
 
 CSV = {"Content-Type": "text/csv"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -275,8 +275,9 @@ async def test_failure_before_any_row_is_told_as_not_applied(gateway: Gateway) -
     assert reply.body["outcome"] == "not_applied"
 
 
-async def test_file_that_stops_coming_answers_408_unknown(gateway: Gateway) -> None:
+async def test_file_that_stops_coming_answers_408_unknown(start: Start) -> None:
     """Each piece has its own deadline; what came before may be in the books."""
+    gateway: Gateway = await start(limits=IMPATIENT)
     head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\n" % PATH.encode()
 
     answer = await gateway.raw(head + b"sku,location,on_hand\nx,main,1\n")
