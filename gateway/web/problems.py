@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 from typing import Any, Final
 
 from gateway.domain.errors import GatewayError
@@ -67,7 +66,7 @@ class Problems:
         REFUSALS[error.code].inc()
         return {
             "type": self._page + error.code,
-            "title": title_of(type(error)),
+            "title": error.title(),
             "status": STATUS_OF_CODE[error.code],
             "detail": error.detail,
             "code": error.code,
@@ -97,12 +96,6 @@ class Problems:
         answer = Answer(sent, to_json(body), media=PROBLEM, headers=headers)
         answer.request_id = request_id
         return answer
-
-
-@cache
-def title_of(error: type[GatewayError]) -> str:
-    """As `title`, which reads the class' docstring."""
-    return error.title()
 
 
 def retry_after_seconds(error: GatewayError) -> int:

@@ -65,6 +65,49 @@ async def test_refusals_are_not_those_of_a_partial_hold(warehouse: Warehouse) ->
     assert second[0] == "RESERVED"
 
 
+async def test_refusals_of_several_wishes_tell_each(warehouse: Warehouse) -> None:
+    """Who wants the same and something else is told of both."""
+    await warehouse.stock("A", 0)
+    await warehouse.stock("B", 0)
+
+    first, second = await warehouse.batch(
+        warehouse.reserve(wish("A", 1)), warehouse.reserve(wish("A", 1), wish("B", 2))
+    )
+
+    assert refused(first) == [Shortage("A", None, 1, 0, "sold_out", None)]
+    assert refused(second) == [*refused(first), Shortage("B", None, 2, 0, "sold_out", None)]
+
+
+async def test_refusals_behind_many_holds_elsewhere_tell_the_earliest_here(warehouse: Warehouse) -> None:
+    """Also when a later one of this location was made in the same call."""
+    await warehouse.stock("A", 2, "a")
+    await warehouse.stock("A", 20, "b")
+    for count in range(12):
+        await warehouse.hold(wish("A", 1, "b"), ttl_ms=1000 + count)
+    await warehouse.hold(wish("A", 1, "a"), ttl_ms=2000)
+
+    alone = await warehouse.run(warehouse.reserve(wish("A", 2, "a")))
+    _, behind = await warehouse.batch(
+        warehouse.reserve(wish("A", 1, "a"), ttl_ms=3000), warehouse.reserve(wish("A", 1, "a"))
+    )
+
+    assert parse_shortages(alone.fields[0]) == [Shortage("A", "a", 2, 1, "held", START_MS + 2000)]
+    assert refused(behind) == [Shortage("A", "a", 1, 0, "held", START_MS + 2000)]
+
+
+async def test_refusals_behind_more_holds_than_are_read_tell_no_later_instant(warehouse: Warehouse) -> None:
+    """A hundred holds of other locations are looked at; what comes behind them is not due before the last of these."""
+    await warehouse.stock("A", 1, "a")
+    await warehouse.stock("A", 200, "b")
+    await warehouse.hold(wish("A", 1, "a"), ttl_ms=5000)
+    for count in range(105):
+        await warehouse.hold(wish("A", 1, "b"), ttl_ms=1000 + count)
+
+    (result,) = await warehouse.batch(warehouse.reserve(wish("A", 1, "a")))
+
+    assert refused(result) == [Shortage("A", "a", 1, 0, "held", START_MS + 1099)]
+
+
 @pytest.mark.parametrize("seed", range(30))
 async def test_refusals_in_one_call_are_those_of_calls_of_their_own(warehouse: Warehouse, seed: int) -> None:
     """Random operations on one sku in a batch, and the same on a sku like it one by one, are answered alike."""
