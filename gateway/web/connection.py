@@ -76,8 +76,8 @@ class Connection(web.RequestHandler):
             self._end_broken_body(self._current_request)
 
     def close(self) -> None:
-        """No further request is taken. One that is being answered goes on: aiohttp would drop the rest of its body."""
-        if not self._request_in_progress:
+        """No further request is taken. One that has come goes on: aiohttp would drop the rest of its body, and let it wait for that."""
+        if not self._request_in_progress and not self._messages:
             super().close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:

@@ -117,7 +117,7 @@ async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
 
     Raises:
         BodyTooLarge: it is longer than `body_bytes_max`, as announced or as it came.
-        RequestTimeout: it was not complete within `body_timeout_ms`, or the client left.
+        RequestTimeout: it was not complete within `body_timeout_ms` or when the gateway had to stop, or the client left.
         MalformedJson: its framing is broken, so there is no body to speak of.
         Overloaded: with this one the bodies on their way to this process are too much.
     """
@@ -140,6 +140,10 @@ async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
                     raise Overloaded("More bodies are on their way than there is room for")
     except TimeoutError as late:
         raise RequestTimeout("The body did not arrive in time") from late
+    except asyncio.CancelledError as ended:
+        if _is_cancelled():
+            raise
+        raise RequestTimeout("The gateway stops, and the body has not arrived") from ended
     except RequestPayloadError as broken:
         raise MalformedJson("The body's framing is broken") from broken
     except (ConnectionError, RuntimeError) as gone:
@@ -154,7 +158,7 @@ async def body_pieces(exchange: Exchange, limits: HttpLimits) -> AsyncGenerator[
     """The body of any size, piece by piece, each of which must come within `body_timeout_ms`.
 
     Raises:
-        RequestTimeout: a piece did not come in time, or the client left.
+        RequestTimeout: a piece did not come in time or before the gateway had to stop, or the client left.
         MalformedJson: the framing is broken.
     """
     content = exchange.request.content
@@ -168,10 +172,20 @@ async def body_pieces(exchange: Exchange, limits: HttpLimits) -> AsyncGenerator[
             yield piece
     except TimeoutError as late:
         raise RequestTimeout("The body stopped coming") from late
+    except asyncio.CancelledError as ended:
+        if _is_cancelled():
+            raise
+        raise RequestTimeout("The gateway stops, and the body is not complete") from ended
     except RequestPayloadError as broken:
         raise MalformedJson("The body's framing is broken") from broken
     except (ConnectionError, RuntimeError) as gone:
         raise RequestTimeout("The client left before its body was complete") from gone
+
+
+def _is_cancelled() -> bool:
+    """Whether this very task is cancelled. aiohttp tells the reader of a body by the same exception that none will come any more."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def invite(exchange: Exchange) -> None:

@@ -22,7 +22,7 @@ CHUNKS: Final = 20
 
 def seeds_of(chunk: int) -> range:
     """The seeds of one chunk."""
-    count = int(os.environ.get(COUNT_VARIABLE, "2000")) // CHUNKS
+    count = int(os.environ.get(COUNT_VARIABLE, "1200")) // CHUNKS
     base = os.environ.get(BASE_VARIABLE)
     first = random.SystemRandom().randrange(10**9) if base == FRESH else int(base or BASE) + chunk * count
     return range(first, first + count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -427,6 +428,57 @@ async def test_drain_lets_requests_in_flight_end(start: Any) -> None:
 
     assert (await asked).status == 200
     await stopping
+
+
+async def posted_in_two(gateway: Gateway) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The head of a reservation is sent, its body is not."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(BODY))
+    return reader, writer
+
+
+@pytest.mark.parametrize("kind", [Connection, DirectConnection])
+async def test_drain_at_the_moment_a_head_has_come_waits_for_its_body(
+    start: Any, kind: type[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that nobody has begun to answer yet is in flight: its body is taken, and it is answered."""
+    gateway: Gateway = await start(connection=kind)
+    gateway.books.put("a", on_hand=10)
+    gateway.runner.drain()
+    received, is_closed = kind.data_received, asyncio.Event()
+
+    def close_behind(connection: Connection, data: bytes) -> None:
+        received(connection, data)
+        if not is_closed.is_set():
+            is_closed.set()
+            connection.close()
+
+    monkeypatch.setattr(kind, "data_received", close_behind)
+    reader, writer = await posted_in_two(gateway)
+    await is_closed.wait()
+    writer.write(BODY)
+
+    async with asyncio.timeout(30):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 201")
+    writer.close()
+
+
+async def test_drain_tells_who_sends_no_body_that_nothing_happened(start: Any) -> None:
+    """The gateway can not wait for ever: the client came too late, and that is no fault of ours."""
+    gateway: Gateway = await start(limits=replace(LIMITS, drain_timeout_ms=100))
+    reader, writer = await posted_in_two(gateway)
+    while not gateway.site.requests_in_flight:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.001)
+
+    gateway.runner.drain()
+    await gateway.runner.cleanup()
+
+    async with asyncio.timeout(30):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"outcome":"not_applied"' in answer
+    writer.close()
 
 
 async def test_idle_connection_is_closed_after_its_time(start: Any, clock: Clock) -> None:
