@@ -52,7 +52,7 @@ local function put_back(takes)
   for i = 1, #takes do takes[i].level.taken = 0 end
 end
 
--- The sku's open holds as {deadline, id}, earliest first: the first ones of the index, as this call has changed them so far. `left_out`
+-- The sku's open holds as {deadline, id}, earliest first: the `first` ones of the index, as this call has changed them so far. `left_out`
 -- is the random part of one that is not asked about, or nil.
 local function open_holds(sku, left_out, first)
   local indexed, holds = call('ZRANGE', BASE .. 'd:' .. sku.name, 0, first - 1, 'WITHSCORES'), {}
@@ -65,7 +65,7 @@ local function open_holds(sku, left_out, first)
   return holds
 end
 
--- The earliest of these holds that has units at one of the levels, or nil; with very many lines elsewhere first, one that is as early.
+-- The earliest of these holds that has units at one of the levels, or nil; with very many lines looked at, one that is no later.
 local function first_at(levels, sku, holds)
   local wanted = {}
   for i = 1, #levels do wanted[levels[i].location] = true end
