@@ -106,8 +106,11 @@ async def test_leasing_of_a_database_that_was_restored_closes_the_shard(leasing:
         await run_sql(leasing.database_url, "UPDATE shards SET checkpoint = checkpoint + 1")
 
 
-async def test_leasing_across_an_opening_closes_nothing(leasing: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read before the shard was opened anew says nothing about the new epoch."""
+@pytest.mark.parametrize("is_read_before", [True, False])
+async def test_leasing_across_an_opening_closes_nothing(
+    leasing: Stores, monkeypatch: pytest.MonkeyPatch, is_read_before: bool
+) -> None:
+    """What was asked before the shard was opened anew says nothing about the new epoch, whichever of the two the answer tells."""
     async with running(leasing, is_flushing=False) as gateway:
         read_shard = gateway.ledger.read_shard
 
@@ -117,7 +120,7 @@ async def test_leasing_across_an_opening_closes_nothing(leasing: Stores, monkeyp
             gateway.shard.close()
             await gateway.redis("DEL", gateway.shard.keys.meta)
             await gateway.reopen()
-            return row
+            return row if is_read_before else await read_shard(shard)
 
         monkeypatch.setattr(gateway.ledger, "read_shard", slow)
 
