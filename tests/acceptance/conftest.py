@@ -17,7 +17,7 @@ import pytest
 from gateway.embedded import PrivateRedis
 from tests.acceptance.aged import Aged, aged_reservations
 from tests.acceptance.client import Client
-from tests.acceptance.gateways import Gateway
+from tests.acceptance.gateways import PATIENCE, Gateway
 from tests.servers import fresh_database, redis_binary, redis_ids, short_folder
 
 # Tiers that end while a test looks on, and one that leaves no room for an extension.
@@ -48,7 +48,7 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
             databases = request.getfixturevalue("databases")
             settings["GATEWAY_REDIS_URL"] = stack.enter_context(redis_server(folder / "given-redis")).url
             settings["GATEWAY_DATABASE_URL"] = stack.enter_context(fresh_database(databases))
-        running = Gateway(folder / "gateway", settings)
+        running = Gateway(folder / "gateway", PATIENCE | settings)
         stack.callback(running.close)
         running.start()
         yield running
@@ -87,7 +87,7 @@ def new_gateway(short_path: Path) -> Iterator[Callable[..., Gateway]]:
     made: list[Gateway] = []
 
     def make(**settings: str) -> Gateway:
-        made.append(Gateway(short_path / f"g{len(made)}", settings))
+        made.append(Gateway(short_path / f"g{len(made)}", PATIENCE | settings))
         return made[-1]
 
     yield make

@@ -16,7 +16,7 @@ from pathlib import Path
 COMMAND = (str(Path(sys.executable).parent / "gateway"),)
 START_SECONDS_MAX = 40
 STOP_SECONDS_MAX = 10
-#: What a gateway is told besides: a machine may stand still for seconds, and only tests of these times want to see them end.
+#: Settings of a gateway whose times are not the matter: a machine may stand still for seconds. The fault scenarios go without.
 PATIENCE = {
     "GATEWAY_ACK__TIMEOUT_MS": "30000",
     "GATEWAY_DURABLE__POOL_TIMEOUT_MS": "30000",
@@ -73,8 +73,7 @@ class Gateway:
         self._starts += 1
         self._address = ""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        environment |= {"GATEWAY_DATA_DIR": str(self.data_dir), "GATEWAY_PORT": "0"}
-        environment |= PATIENCE | self.settings
+        environment |= {"GATEWAY_DATA_DIR": str(self.data_dir), "GATEWAY_PORT": "0"} | self.settings
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*wrapper, *self._command, "serve"],
