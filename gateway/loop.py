@@ -84,7 +84,7 @@ class Job:
         except (Exception, asyncio.CancelledError) as exc:
             # The one place that catches everything: a job must outlive any fault of its stores, and tells
             # each one.
-            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+            if isinstance(exc, asyncio.CancelledError) and is_cancelled():
                 raise
             self.failures += 1
             self._errors.inc()
@@ -105,7 +105,7 @@ class Job:
             return
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
     """Somebody cancelled this task; not merely a future that it awaited, say by the end of a connection."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

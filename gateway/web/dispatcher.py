@@ -16,6 +16,7 @@ from multidict import istr
 from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from gateway.domain.errors import Forbidden, GatewayError, HeadersTooLarge, MalformedRequest, Overloaded, RequestTimeout
+from gateway.loop import is_cancelled
 from gateway.metrics import RouteMetrics
 from gateway.web.auth import NOBODY, Principal
 from gateway.web.exchange import Exchange
@@ -102,8 +103,7 @@ class Dispatcher:
             # Nothing more is read from a client that was too slow, or whose body has lost its framing.
             answer.is_cut = isinstance(error, RequestTimeout) or request.content.exception() is not None
         except (Exception, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 # The connection is being closed. Otherwise something below was cancelled, and this request wants its answer.
                 raise
             log.exception("handler_failed", method=request.method)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,7 @@ from multidict import istr
 from pydantic import BaseModel
 
 from gateway.domain.errors import BodyTooLarge, MalformedJson, Overloaded, RequestTimeout, UnsupportedMediaType
+from gateway.loop import is_cancelled
 from gateway.web.bodies import check
 from gateway.web.direct import at_hand
 from gateway.web.exchange import Exchange
@@ -129,26 +131,16 @@ async def _read_slowly(exchange: Exchange, limits: HttpLimits) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(limits.body_timeout_ms / 1000):
-            while piece := await content.readany():
-                pieces.append(piece)
-                size += len(piece)
-                _waiting.count += len(piece)
-                if size > limits.body_bytes_max:
-                    raise BodyTooLarge
-                if _waiting.count > WAITING_BYTES_MAX:
-                    raise Overloaded("More bodies are on their way than there is room for")
-    except TimeoutError as late:
-        raise RequestTimeout("The body did not arrive in time") from late
-    except asyncio.CancelledError as ended:
-        if _is_cancelled():
-            raise
-        raise RequestTimeout("The gateway stops, and the body has not arrived") from ended
-    except RequestPayloadError as broken:
-        raise MalformedJson("The body's framing is broken") from broken
-    except (ConnectionError, RuntimeError) as gone:
-        # aiohttp says RuntimeError for a connection that closed before it was asked.
-        raise RequestTimeout("The client left before its body was complete") from gone
+        with _endings("The body did not arrive in time"):
+            async with asyncio.timeout(limits.body_timeout_ms / 1000):
+                while piece := await content.readany():
+                    pieces.append(piece)
+                    size += len(piece)
+                    _waiting.count += len(piece)
+                    if size > limits.body_bytes_max:
+                        raise BodyTooLarge
+                    if _waiting.count > WAITING_BYTES_MAX:
+                        raise Overloaded("More bodies are on their way than there is room for")
     finally:
         _waiting.count -= size
     return b"".join(pieces)
@@ -163,29 +155,32 @@ async def body_pieces(exchange: Exchange, limits: HttpLimits) -> AsyncGenerator[
     """
     content = exchange.request.content
     invite(exchange)
-    try:
+    with _endings("The body stopped coming"):
         while True:
             async with asyncio.timeout(limits.body_timeout_ms / 1000):
                 piece = await content.readany()
             if not piece:
                 return
             yield piece
+
+
+@contextmanager
+def _endings(too_late: str) -> Iterator[None]:
+    """A body that breaks off within is told as what it means for its request. Raises RequestTimeout, MalformedJson."""
+    try:
+        yield
     except TimeoutError as late:
-        raise RequestTimeout("The body stopped coming") from late
+        raise RequestTimeout(too_late) from late
     except asyncio.CancelledError as ended:
-        if _is_cancelled():
+        if is_cancelled():
             raise
+        # So aiohttp tells the reader that none of it will come any more.
         raise RequestTimeout("The gateway stops, and the body is not complete") from ended
     except RequestPayloadError as broken:
         raise MalformedJson("The body's framing is broken") from broken
     except (ConnectionError, RuntimeError) as gone:
+        # aiohttp says RuntimeError for a connection that closed before it was asked.
         raise RequestTimeout("The client left before its body was complete") from gone
-
-
-def _is_cancelled() -> bool:
-    """Whether this very task is cancelled. aiohttp tells the reader of a body by the same exception that none will come any more."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def invite(exchange: Exchange) -> None:
